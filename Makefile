@@ -1,0 +1,35 @@
+# Every target sets up what it needs first: a .venv with pinned dependencies.
+.PHONY: setup demo test test-all lint bench clean
+PYTHON ?= python3
+BIN := .venv/bin
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech]'
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,dev]'
+	touch $@
+
+demo: .venv/.installed  ## data -> train -> score -> pictures -> runs/demo/report.html
+	$(BIN)/synesthete demo
+
+test: .venv/.installed-dev  ## the fast tests
+	$(BIN)/pytest
+
+test-all: .venv/.installed-dev  ## every test, slow ones too
+	$(BIN)/pytest -m 'slow or not slow'
+
+lint: .venv/.installed-dev  ## formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.installed-dev  ## speeds as ratios, and the published numbers -> bench/results.json, bench/README.md
+	$(BIN)/python bench/run.py
+
+clean:  ## forget the environment (runs and data stay)
+	rm -rf .venv

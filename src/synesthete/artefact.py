@@ -1,0 +1,177 @@
+"""A trained model as a folder of plain files: configuration, weights, scorecard, model card."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from synesthete import config, family
+from synesthete.errors import UserError
+from synesthete.family import Family, Shapes
+from synesthete.files import whole_file
+
+FORMAT = 1
+CONFIG, WEIGHTS, SCORECARD, CARD = "config.json", "model.safetensors", "scorecard.json", "README.md"
+
+
+class ArtefactError(UserError):
+    """A folder that holds no model, half a model, or one of a newer format."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A trained model and everything that is known about it."""
+
+    model: Family
+    preset: config.Preset
+    shapes: Shapes
+    training: Mapping[str, Any]
+    """What happened: seed, steps, seconds, command, versions."""
+    data: Mapping[str, Any]
+    """What it was trained on: the alignment's provenance, counts and digest."""
+    name: str = ""
+    """The folder that it was loaded from."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def write(artefact: Artefact, directory: Path) -> None:
+    """Put an artefact into `directory`, the configuration last: without it there is no model."""
+    weights = save({k: v.contiguous() for k, v in artefact.model.state_dict().items()})
+    about = {
+        "format": FORMAT,
+        "preset": artefact.preset.to_dict(),
+        "shapes": asdict(artefact.shapes),
+        "parameters": artefact.parameters,
+        "training": dict(artefact.training),
+        "data": dict(artefact.data),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    for name, content in (
+        (WEIGHTS, weights),
+        (CARD, card(artefact, None).encode()),
+        (CONFIG, _json(about).encode()),
+    ):
+        with whole_file(directory / name) as draft:
+            draft.write_bytes(content)
+
+
+def write_scorecard(artefact: Artefact, directory: Path, scorecard: Mapping[str, Any]) -> None:
+    """Put the scorecard beside the model and its numbers into the model card."""
+    with whole_file(directory / SCORECARD) as draft:
+        draft.write_text(_json(scorecard), encoding="utf-8")
+    with whole_file(directory / CARD) as draft:
+        draft.write_text(card(artefact, scorecard), encoding="utf-8")
+
+
+def read(model: str) -> Artefact:
+    """The artefact in a run or artefact folder, or of a bundled name, in eval mode.
+
+    Nothing in the folder is executed: the family is looked up among this package's own, weights
+    are safetensors.
+
+    Raises:
+        ArtefactError: nothing of that name, training not finished, damaged, or a newer format.
+        ConfigError: the configuration names a family or a key that this version does not know.
+    """
+    folder = find(model)
+    try:
+        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        version, table, digest = about["format"], about["preset"], about["weights_sha256"]
+        shapes = Shapes(**{name: tuple(shape) for name, shape in about["shapes"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtefactError(f"{folder / CONFIG}: cannot be read ({error!r})") from error
+    if version != FORMAT:
+        raise ArtefactError(f"{folder}: format {version}, this version reads {FORMAT}")
+    preset = config.from_table(table)
+    built = family.from_preset(preset, shapes)
+    _load_weights(built, folder / WEIGHTS, digest)
+    return Artefact(built.eval(), preset, shapes, about["training"], about["data"], str(folder))
+
+
+def find(model: str) -> Path:
+    """The folder of a model: a path, or the name of one that comes with the package."""
+    folder = Path(model)
+    if (folder / CONFIG).is_file():
+        return folder
+    bundled = Path(str(resources.files("synesthete") / "models"))
+    if (bundled / model / CONFIG).is_file() and folder.name == model:
+        return bundled / model
+    if (folder / "checkpoints").is_dir():
+        raise ArtefactError(f"{folder}: its training is not finished; go on with --resume")
+    if folder.exists():
+        raise ArtefactError(f"{folder}: no model here ({CONFIG} is missing)")
+    names = sorted(p.parent.name for p in bundled.glob(f"*/{CONFIG}"))
+    known = f" or one of the bundled models: {', '.join(names)}" if names else ""
+    raise ArtefactError(f"no model '{model}': give the folder of a run{known}")
+
+
+def _load_weights(model: Family, path: Path, digest: str) -> None:
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ArtefactError(
+                f"{path}: not the weights that {CONFIG} was written with; "
+                "copy the folder again, or train again"
+            )
+        model.load_state_dict(load(data))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ArtefactError(f"{path}: cannot be read ({error})") from error
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def card(artefact: Artefact, scorecard: Mapping[str, Any] | None) -> str:
+    """The model card: data, recipe, numbers, limits, licence, in Markdown."""
+    training, data = artefact.training, artefact.data
+    sources = "\n".join(
+        f"- {o['name']}: {o['place']}, SHA-256 `{o['sha256']}`" for o in data.get("origins", ())
+    )
+    return f"""# {artefact.preset.name}
+
+A model that draws images from audio, trained by [synesthete](https://github.com/synesthete)
+on the alignment of recordings and images alone: it has seen no label.
+
+## Data
+{sources or "- the user's own pairs"}
+
+Split `{data.get("split")}`; alignment digest `{data.get("digest")}`.
+
+## Recipe
+Family `{artefact.preset.family}`, {artefact.parameters:,} parameters, {training["steps"]:,} steps
+of batch {artefact.preset.training.batch_size}, seed {training["seed"]}, {training["seconds"]:.0f} s
+on {training["threads"]} CPU threads with torch {training["torch"]}:
+
+    {training["command"]}
+
+## Numbers
+{_numbers(scorecard)}
+
+## Limits
+It knows the voices, microphones and images it was trained on; other speakers are read worse (see
+the report). It draws something for any sound, also for one that is no digit.
+
+## Licence
+Apache-2.0 for the weights. FSDD is CC BY-SA 4.0, MNIST CC BY-SA 3.0.
+"""
+
+
+def _numbers(scorecard: Mapping[str, Any] | None) -> str:
+    if scorecard is None:
+        return "Not scored yet: `synesthete evaluate` writes them here."
+    rows = [f"| {k} | {v:.4g} |" for k, v in scorecard.items() if isinstance(v, int | float)]
+    interval = scorecard.get("agreement_ci95")
+    told = f"\n\nAgreement, 95% interval over recordings: {interval}." if interval else ""
+    source = scorecard.get("audio_source")
+    return f"Audio: {source}.\n\n| | |\n|---|---|\n" + "\n".join(rows) + told

@@ -1,0 +1,93 @@
+"""Save and restore a run in the middle: weights, averaged weights, optimisers, step."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from synesthete.errors import UserError
+from synesthete.files import whole_directory
+
+if TYPE_CHECKING:
+    from synesthete.train import State
+
+KEPT = 2
+"""Checkpoints that stay on disk: the newest, and one before it."""
+
+
+def save(state: "State", folder: Path) -> Path:
+    """Write `folder/step-N` whole, then forget all but the newest `KEPT`."""
+    target = folder / f"step-{state.step:08d}"
+    with whole_directory(target) as draft:
+        save_file(_contiguous(state.model.state_dict()), draft / "model.safetensors")
+        if state.average is not None:
+            save_file(_contiguous(state.average.state_dict()), draft / "average.safetensors")
+        numbers: dict[str, Any] = {"step": state.step, "optimizers": {}}
+        for phase, optimizer in state.optimizers.items():
+            tensors, numbers["optimizers"][phase] = _flatten(optimizer.state_dict())
+            save_file(tensors, draft / f"optimizer-{phase}.safetensors")
+        (draft / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
+    for old in _steps(folder)[:-KEPT]:
+        forgotten = old.rename(old.with_name(f".draft-{old.name}"))
+        shutil.rmtree(forgotten, ignore_errors=True)
+    return target
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder`, if there is one."""
+    steps = _steps(folder)
+    return steps[-1] if steps else None
+
+
+def restore(state: "State", source: Path) -> None:
+    """Bring `state` to exactly where `save` found it.
+
+    Raises:
+        UserError: the checkpoint was damaged, or belongs to another model.
+    """
+    try:
+        numbers = json.loads((source / "state.json").read_text(encoding="utf-8"))
+        state.model.load_state_dict(load_file(source / "model.safetensors"))
+        if state.average is not None:
+            state.average.load_state_dict(load_file(source / "average.safetensors"))
+        for phase, optimizer in state.optimizers.items():
+            tensors = load_file(source / f"optimizer-{phase}.safetensors")
+            optimizer.load_state_dict(_unflatten(tensors, numbers["optimizers"][phase]))
+    except Exception as error:
+        raise UserError(
+            f"{source}: this checkpoint cannot be read ({error}); delete it to go on from the one "
+            "before it, or train afresh into another --out"
+        ) from error
+    state.step = numbers["step"]
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's state as tensors `{parameter}.{name}` and the JSON that remains."""
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, Any] = {}
+    for parameter, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{parameter}.{name}"] = value.contiguous()
+            else:
+                rest[f"{parameter}.{name}"] = value
+    return tensors, {"scalars": rest, "param_groups": state["param_groups"]}
+
+
+def _unflatten(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in {**tensors, **numbers["scalars"]}.items():
+        parameter, _, name = key.partition(".")
+        state.setdefault(int(parameter), {})[name] = value
+    return {"state": state, "param_groups": numbers["param_groups"]}

@@ -1,0 +1,178 @@
+"""Read a preset: TOML in, frozen dataclasses out, and every typo an error that helps."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from synesthete.data.augment import AugmentationConfig
+from synesthete.data.spectrogram import SpectrogramConfig
+from synesthete.errors import UserError
+
+T = TypeVar("T")
+
+
+class ConfigError(UserError):
+    """A preset that cannot be used: an unknown name, a misspelt key, a value of the wrong kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is fitted; none of it changes what the model is."""
+
+    steps: int
+    """Optimiser steps (60,000 pairs / 128 a batch = 468.75 steps an epoch)."""
+    batch_size: int = 128
+    """Edges (`objective = "pairs"`) or recordings (`"grouped"`) a step, over all processes."""
+    objective: str = "grouped"
+    """`"pairs"`: each edge is a sample. `"grouped"`: each recording meets the mean of its images,
+    weighted by how many they are; the same expected gradient without the sampling noise."""
+    learning_rate: float = 1e-3
+    """Adam's step size; with a schedule, its peak."""
+    schedule: str = "constant"
+    """`"constant"`, or `"cosine"`: 10% linear warm-up, then down to zero."""
+    weight_decay: float = 0.0
+    """Decoupled (AdamW), on every parameter."""
+    ema: float = 0.0
+    """Decay a step of the averaged weights that the artefact keeps; 0 keeps the last weights."""
+    precision: str = "32-true"
+    """Lightning Fabric's name: `"32-true"` or `"bf16-mixed"`."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} is {getattr(self, name)}, wanted 1 or more")
+        _one_of("training.objective", self.objective, ("pairs", "grouped"))
+        _one_of("training.schedule", self.schedule, ("constant", "cosine"))
+        _one_of("training.precision", self.precision, ("32-true", "bf16-mixed"))
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"training.ema is {self.ema}, wanted 0 <= ema < 1")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"training.learning_rate is {self.learning_rate}, wanted above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One recipe, whole: what `synesthete train NAME` does."""
+
+    name: str
+    family: str
+    """A file of `synesthete.families`."""
+    training: TrainingConfig
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """The family's own keys; `family.build` checks them against its `Config`."""
+    spectrogram: SpectrogramConfig = dataclasses.field(default_factory=SpectrogramConfig)
+    augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `from_table` takes them back."""
+        return dataclasses.asdict(self)
+
+
+_SECTIONS: dict[str, type] = {
+    "training": TrainingConfig,
+    "spectrogram": SpectrogramConfig,
+    "augmentation": AugmentationConfig,
+}
+
+
+def names() -> list[str]:
+    """The presets that come with the package."""
+    folder = resources.files("synesthete") / "presets"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
+
+
+def read(preset: str) -> dict[str, Any]:
+    """The table of a preset: a name of `names()`, or the path of a TOML file.
+
+    Raises:
+        ConfigError: no such preset, or not TOML.
+    """
+    path = Path(preset)
+    if path.suffix == ".toml" and path.is_file():
+        text, name = path.read_text(encoding="utf-8"), path.stem
+    elif preset in names():
+        file = resources.files("synesthete") / "presets" / f"{preset}.toml"
+        text, name = file.read_text(encoding="utf-8"), preset
+    else:
+        hint = _hint(preset, names())
+        raise ConfigError(f"no preset '{preset}'{hint}; there are: {', '.join(names())}")
+    try:
+        return {"name": name, **tomllib.loads(text)}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{preset}: not valid TOML: {error}") from error
+
+
+def from_table(table: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> Preset:
+    """Check a table and make it a `Preset`; `overrides` are `key` or `section.key` to text.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type.
+    """
+    table = override(table, overrides or {}, _SECTIONS)
+    parts: dict[str, Any] = {
+        name: parse(kind, table.get(name, {}), f"[{name}]") for name, kind in _SECTIONS.items()
+    }
+    return parse(Preset, {**table, **parts}, "the preset")
+
+
+def override(
+    table: Mapping[str, Any], overrides: Mapping[str, str], sections: Mapping[str, type]
+) -> dict[str, Any]:
+    """`table` with `key` or `section.key` replaced; a bare key is looked for in every section."""
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in table.items()}
+    homes = {f.name: name for name, kind in sections.items() for f in dataclasses.fields(kind)}
+    for dotted, text in overrides.items():
+        section, _, key = dotted.replace("-", "_").rpartition(".")
+        section = section or homes.get(key, "model")
+        if section not in {*sections, "model"}:
+            raise ConfigError(f"--{dotted}: no section '{section}'{_hint(section, sections)}")
+        result.setdefault(section, {})[key] = _value(text)
+    return result
+
+
+def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """`kind(**table)` for a dataclass, with unknown keys, missing keys and wrong types refused."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in fields:
+            known = [*fields, *(f.name for c in _SECTIONS.values() for f in dataclasses.fields(c))]
+            raise ConfigError(f"unknown key '{key}' in {where}{_hint(key, known)}")
+    for name, field in fields.items():
+        required = field.default is field.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            raise ConfigError(f"{where} lacks the key '{name}'")
+    return kind(**{k: _checked(v, hints[k], f"'{k}' in {where}") for k, v in table.items()})
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """`value` if it is of the type asked for; whole numbers pass for floats."""
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is not hint:
+        raise ConfigError(f"{where} is {value!r}, wanted {hint.__name__}")
+    return value
+
+
+def _value(text: str) -> Any:
+    """The TOML value that `text` spells, or `text` itself as a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _one_of(where: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{where} is '{value}', wanted one of: {', '.join(known)}")
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

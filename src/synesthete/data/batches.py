@@ -1,0 +1,121 @@
+"""Turn an alignment into a stream of batches whose content is a pure function of (seed, step)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synesthete.data.alignment import Alignment
+from synesthete.data.audio import trim_silence
+from synesthete.data.augment import AugmentationConfig, augment
+from synesthete.data.spectrogram import LogMel, SpectrogramConfig, pad
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A piece of the graph: few recordings, many images, and who meets whom."""
+
+    audio: Tensor
+    """float32[A, 1, bands, columns], log-mel spectrograms in 0..1."""
+    image: Tensor
+    """float32[I, C, H, W] in 0..1: images, or a recording's mean image (grouped)."""
+    audio_of: Tensor
+    """int64[I], the row of `audio` that each image belongs to."""
+    weight: Tensor
+    """float32[I], how much each image counts; 1 on average over an epoch."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        return Batch(*(getattr(self, f).to(device) for f in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Everything that batches are cut from: one row a sample, in memory, computed once."""
+
+    audio: Tensor
+    """float32[R, 1, bands, columns], a row a recording."""
+    image: Tensor
+    """uint8[I, C, H, W] images, or float32 mean images in 0..1."""
+    edges: Tensor
+    """int64[N, 2], (row of `audio`, row of `image`) a sample."""
+    weight: Tensor
+    """float32[N]."""
+
+
+def spectrograms(alignment: Alignment, config: SpectrogramConfig) -> Tensor:
+    """Every recording of `alignment`, trimmed, as float32[R, 1, bands, columns] in 0..1."""
+    log_mel = LogMel(config)
+    clips = [trim_silence(wave) for wave in alignment.waveforms]
+    parts = [log_mel(*pad(clips[i : i + 64])) for i in range(0, len(clips), 64)]
+    return torch.cat(parts).unsqueeze(1)
+
+
+def samples(alignment: Alignment, spectrogram: SpectrogramConfig, objective: str) -> Samples:
+    """The samples of one objective: `"pairs"` (a row an edge) or `"grouped"` (a row a recording).
+
+    For a Bernoulli or Gaussian decoder both have the same expected gradient (DESIGN, "an
+    alignment is a bipartite graph"): the loss is affine or quadratic in the target, so its mean
+    over a recording's images is, up to a constant, the loss against their mean image.
+    """
+    audio = spectrograms(alignment, spectrogram)
+    if objective == "grouped":
+        grouped = alignment.grouped()
+        rows = torch.from_numpy(grouped.audio)
+        edges = torch.stack([rows, torch.arange(len(rows))], dim=1)
+        mean_image = torch.from_numpy(grouped.mean_image)
+        return Samples(audio, mean_image, edges, torch.from_numpy(grouped.weight))
+    edges = torch.from_numpy(alignment.edges)
+    return Samples(audio, torch.from_numpy(alignment.images), edges, torch.ones(len(edges)))
+
+
+def batches(
+    source: Samples, batch_size: int, augmentation: AugmentationConfig, seed: int, start: int = 0
+) -> Iterator[Batch]:
+    """Endless batches from step `start` on.
+
+    Epochs follow each other without a seam: step s takes the samples s·B … (s+1)·B - 1 of the
+    concatenated permutations, each drawn from (seed, epoch). Augmentation draws from (seed, step).
+    """
+    size = len(source.edges)
+    order = _Order(size, seed)
+    for step in range(start, 2**62):
+        rows = [order[position] for position in range(step * batch_size, (step + 1) * batch_size)]
+        rng = generator(seed, step)
+        yield _batch(source, torch.tensor(rows), augmentation, rng)
+
+
+def generator(*key: int) -> torch.Generator:
+    """A torch generator that is a pure function of non-negative integers (seed, step, …)."""
+    sequence = np.random.SeedSequence((len(key), *key))  # (0,) and (0, 0) alone would be one
+    state = sequence.generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> 1))
+
+
+class _Order:
+    """Position in the endless stream -> sample, remembering the latest epoch's permutation."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, -1
+
+    def __getitem__(self, position: int) -> int:
+        epoch, offset = divmod(position, self.size)
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.permutation = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+        return int(self.permutation[offset])
+
+
+def _batch(
+    source: Samples, rows: Tensor, augmentation: AugmentationConfig, rng: torch.Generator
+) -> Batch:
+    """The samples `rows`, each recording among them once, augmented."""
+    edges = source.edges[rows]
+    audio_rows, audio_of = torch.unique(edges[:, 0], return_inverse=True)
+    image = source.image[edges[:, 1]]
+    if image.dtype == torch.uint8:
+        image = image.float() / 255
+    audio = augment(source.audio[audio_rows], augmentation, rng)
+    return Batch(audio, image, audio_of, source.weight[rows])

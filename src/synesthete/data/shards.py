@@ -1,0 +1,82 @@
+"""The files of an alignment: tar shards, read by place, and the stamps that vouch for them."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SHARD_FILES = 10_000
+SHARD_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file's bytes lie."""
+
+    shard: int  # number of the tar
+    offset: int  # of the first byte within it
+    size: int  # bytes
+
+
+def shard_name(split: str, kind: str, number: int) -> str:
+    """Return a shard's path within its alignment, the same on every system."""
+    return f"{split}/{kind}-{number:06d}.tar"
+
+
+def write_shards(
+    folder: Path, split: str, kind: str, files: Iterable[tuple[str, bytes]]
+) -> Iterator[Place]:
+    """Write files (name, content) to as many shards as they need; yields the place of each.
+
+    No times, no owners: equal files give equal bytes.
+    """
+    for number, shard in enumerate(_in_shards(files)):
+        path = folder / shard_name(split, kind, number)
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for name, data in shard:
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                yield Place(number, tar.offset + tarfile.BLOCKSIZE, len(data))
+                tar.addfile(member, io.BytesIO(data))
+
+
+def cut(shard: bytes, offset: int, size: int) -> bytes:
+    """Return the file at a place of a shard in memory; ValueError when the shard ends before it."""
+    if not 0 <= offset <= offset + size <= len(shard):
+        raise ValueError(f"no {size} bytes at {offset} in a shard of {len(shard)}")
+    return shard[offset : offset + size]
+
+
+def stamp(data: bytes) -> dict[str, Any]:
+    """Return what a header keeps of a file."""
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def vouched(path: Path, wanted: Mapping[str, Any]) -> bytes:
+    """Return a file's bytes if they have this stamp; ValueError if missing, cut or altered."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    size = path.stat().st_size
+    if size != wanted["size"]:
+        raise ValueError(f"{path} has {size} bytes, wanted {wanted['size']}")
+    data = path.read_bytes()
+    if stamp(data) != wanted:
+        raise ValueError(f"{path} was altered: its SHA-256 is not the header's")
+    return data
+
+
+def _in_shards(files: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    shard: list[tuple[str, bytes]] = []
+    total = 0
+    for name, data in files:
+        if shard and (len(shard) == SHARD_FILES or total + len(data) > SHARD_BYTES):
+            yield shard
+            shard, total = [], 0
+        shard.append((name, data))
+        total += len(data)
+    if shard:
+        yield shard

@@ -1,0 +1,308 @@
+"""Score a model on the test side of an alignment: the scorecard, and the baselines beside it."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synesthete import metrics
+from synesthete.data.alignment import Alignment
+from synesthete.data.batches import spectrograms
+from synesthete.data.labels import Labels
+from synesthete.errors import UserError
+from synesthete.family import noise
+from synesthete.generate import Model, to_uint8
+from synesthete.judges import load_judge, read
+from synesthete.progress import bar
+
+SAMPLES = 16
+"""Images a recording, for consistency and diversity within a recording."""
+
+KEYS = (
+    "model", "audio_source", "split", "seed", "n_pairs", "n_recordings", "agreement",
+    "agreement_ci95", "agreement_per_class", "agreement_per_speaker", "second_judge_agreement",
+    "judge_accuracy", "consistency", "fld", "fld_floor", "kid", "precision", "recall", "density",
+    "coverage", "coverage_floor", "diversity_ratio", "diversity_within_recording",
+    "memorised_fraction", "parameters", "seconds_per_image",
+)  # fmt: skip
+"""What `evaluate --json` holds, in order; a value that does not apply is null."""
+
+Images = NDArray[np.uint8]
+Rows = NDArray[np.int64]
+Scorecard = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What both judges make of a set of digit images."""
+
+    features: NDArray[np.float32]
+    """float32[N, 84], the first judge's."""
+    read: Rows
+    """int64[N], the class that the first judge gives."""
+    confidence: NDArray[np.float32]
+    """float32[N], its probability."""
+    second: Rows
+    """int64[N], the class that the second judge gives."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Everything about one side of an alignment that scores do not depend on the model for."""
+
+    alignment: Alignment
+    """The side being scored, on its own."""
+    split: str
+    speakers: NDArray[Any]
+    """str[R], the name of each recording's speaker or source."""
+    classes: tuple[str, ...]
+    wanted: Rows
+    """int64[E], the class of each pair."""
+    real: Reading
+    """The real image of each pair."""
+    floor: Reading | None
+    """Train images that no judge saw: real images in a model's place."""
+    train_images: Images
+    train_classes: Rows
+    train: Alignment
+
+    @property
+    def recordings(self) -> Rows:
+        """int64[E], the recording of each pair."""
+        return self.alignment.edges[:, 0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Images in the place of the real ones, and what is scored of them."""
+
+    images: Images
+    """uint8[E, 28, 28], one a pair."""
+    reading: Reading
+    scorecard: Scorecard
+
+
+def judged(images: Images) -> Reading:
+    """Both judges on uint8[N, 28, 28]."""
+    features, probabilities = read(load_judge("lenet5"), images)
+    second = read(load_judge("judge2"), images)[1].argmax(1)
+    best = probabilities.argmax(1)
+    return Reading(features, best, probabilities.max(1), second)
+
+
+def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
+    """Set the exam: read the real images, the floors and the names behind opaque ids.
+
+    Raises:
+        UserError: the judges cannot read such images or classes.
+    """
+    if alignment.images.shape[1:] != (1, 28, 28) or not {*labels.classes} <= {*map(str, range(10))}:
+        raise UserError(
+            f"the judges read digits of 28x28 grey pixels; this alignment has images "
+            f"{alignment.images.shape[1:]} of {len(labels.classes)} classes"
+        )
+    side, train = alignment.subset(split), alignment.subset("train")
+    image_classes = labels.of(side)[1]
+    unseen = np.array([key in labels.judge_unseen for key in train.image_ids])
+    return Exam(
+        alignment=side,
+        split=split,
+        speakers=np.array([labels.groups.get(group, group) for group in side.audio_groups]),
+        classes=labels.classes,
+        wanted=image_classes[side.edges[:, 1]],
+        real=judged(side.images[side.edges[:, 1], 0]),
+        floor=judged(train.images[unseen, 0]) if unseen.any() else None,
+        train_images=train.images[:, 0],
+        train_classes=labels.of(train)[1],
+        train=train,
+    )
+
+
+@torch.inference_mode()
+def draw(model: Model, exam: Exam, seed: int = 0) -> tuple[Images, Images, float]:
+    """An image a pair, `SAMPLES` images a recording, and the seconds that one image took.
+
+    Noise is keyed by (seed, pair) and (seed, recording, sample).
+    """
+    audio = spectrograms(exam.alignment, model.artefact.preset.spectrogram)
+    size, parts = model.generator.noise_size, []
+    started = time.perf_counter()
+    codes = model.generator.encode(audio)
+    with bar("generating", len(exam.recordings)) as progress:
+        for first in range(0, len(exam.recordings), 500):
+            rows = exam.recordings[first : first + 500]
+            noises = noise(seed, first, len(rows), 1, size)[:, 0]
+            parts.append(to_uint8(model.generator.decode(codes[torch.from_numpy(rows)], noises)))
+            progress.advance(len(rows))
+    seconds = (time.perf_counter() - started) / len(exam.recordings)
+    return np.concatenate(parts), model.sample(audio, SAMPLES, seed=seed), seconds
+
+
+def score(exam: Exam, images: Images, samples: Images | None = None, seed: int = 0) -> Answer:
+    """Score images uint8[E, 28, 28] (one a pair) and samples uint8[R, n, 28, 28] (a recording)."""
+    reading = judged(images)
+    rng = np.random.default_rng(seed)
+    right, pairs = reading.read == exam.wanted, exam.recordings
+    agreement = metrics.share(right, pairs, rng)
+    names = np.array(exam.classes)[exam.wanted]
+    classes = exam.wanted, exam.train_classes, exam.wanted
+    real_images = exam.alignment.images[exam.alignment.edges[:, 1], 0]
+    card: Scorecard = {
+        **dict.fromkeys(KEYS),
+        "audio_source": exam.alignment.provenance.get("audio_source"),
+        "split": exam.alignment.provenance.get("split"),
+        "n_pairs": len(pairs),
+        "n_recordings": agreement["n"],
+        "agreement": agreement["value"],
+        "agreement_ci95": agreement["ci95"],
+        "agreement_per_class": metrics.share_by(right, pairs, names, rng),
+        "agreement_per_speaker": metrics.share_by(right, pairs, exam.speakers[pairs], rng),
+        "second_judge_agreement": float((reading.second == exam.wanted).mean()),
+        "judge_accuracy": float((exam.real.read == exam.wanted).mean()),
+        **_distances(reading, exam, rng),
+        "diversity_ratio": metrics.diversity_ratio(_as_judged(reading, exam.wanted), _real(exam)),
+        "memorised_fraction": metrics.memorised_fraction(
+            images, exam.train_images, real_images, classes
+        ),
+    }
+    if samples is not None:
+        card |= _within(samples, exam)
+    return Answer(images, reading, {k: _plain(v) for k, v in card.items()})
+
+
+def evaluate(model: Model, exam: Exam, seed: int = 0) -> Answer:
+    """The scorecard of one model, with the images behind it."""
+    images, samples, seconds = draw(model, exam, seed)
+    answer = score(exam, images, samples, seed)
+    answer.scorecard.update(
+        model=model.artefact.preset.name,
+        seed=model.artefact.training["seed"],
+        parameters=model.artefact.parameters,
+        seconds_per_image=seconds,
+    )
+    return answer
+
+
+def pool(exam: Exam, answers: Sequence[Answer], seed: int = 0) -> Scorecard:
+    """One scorecard for several training seeds of one recipe.
+
+    Each recording's agreement is averaged over the seeds first, then recordings are resampled;
+    other numbers are means over the seeds; `seed` lists them.
+    """
+    cards = [answer.scorecard for answer in answers]
+    if len(cards) == 1:
+        return cards[0]
+    right = np.stack([answer.reading.read == exam.wanted for answer in answers])
+    rng, pairs = np.random.default_rng(seed), exam.recordings
+    agreement = metrics.share(right, pairs, rng)
+    names = np.array(exam.classes)[exam.wanted]
+    pooled = dict(cards[0]) | {
+        key: float(np.mean([card[key] for card in cards]))
+        for key, value in cards[0].items()
+        if isinstance(value, float) and all(card[key] is not None for card in cards)
+    }
+    return pooled | {
+        "seed": [card["seed"] for card in cards],
+        "agreement": agreement["value"],
+        "agreement_ci95": agreement["ci95"],
+        "agreement_per_class": metrics.share_by(right, pairs, names, rng),
+        "agreement_per_speaker": metrics.share_by(right, pairs, exam.speakers[pairs], rng),
+    }
+
+
+def baselines(model: Model, exam: Exam, seed: int = 0) -> dict[str, Answer]:
+    """What a model is to be compared with, scored alike.
+
+    Real test images (where distances are concerned, the unseen train images in their place); the
+    class's mean train image; a real train image met by the nearest train recording in the
+    model's latent space; the real test images shuffled.
+    """
+    rng = np.random.default_rng((seed, 1))
+    real = exam.alignment.images[exam.alignment.edges[:, 1], 0]
+    ceiling = score(exam, real, seed=seed)
+    floors = dict.fromkeys(("fld", "kid", "precision", "recall", "density", "coverage"))
+    if exam.floor is not None:
+        floors |= _distances(exam.floor, exam, rng)
+    ceiling.scorecard.update({k: _plain(v) for k, v in floors.items()})
+    means = np.stack([
+        exam.train_images[exam.train_classes == c].mean(0) if (exam.train_classes == c).any()
+        else np.zeros(real.shape[1:]) for c in range(len(exam.classes))
+    ]).round().astype(np.uint8)  # fmt: skip
+    answers = {
+        "real test images": ceiling,
+        "class-mean image": score(exam, means[exam.wanted], seed=seed),
+        "nearest neighbour": score(exam, _neighbours(model, exam, rng), seed=seed),
+        "shuffled pairs": score(exam, rng.permutation(real), seed=seed),
+    }
+    for name, answer in answers.items():
+        answer.scorecard["model"] = name
+    return answers
+
+
+def _neighbours(model: Model, exam: Exam, rng: np.random.Generator) -> Images:
+    """For each pair, an image that the nearest train recording is seen with."""
+    config = model.artefact.preset.spectrogram
+    ours = model.embed_spectrogram(spectrograms(exam.alignment, config))
+    theirs = model.embed_spectrogram(spectrograms(exam.train, config))
+    distance = (theirs**2).sum(1) - 2 * ours @ theirs.T
+    edges = exam.train.edges[np.argsort(exam.train.edges[:, 0], kind="stable")]
+    degree = np.bincount(edges[:, 0], minlength=len(theirs))
+    distance[:, degree == 0] = np.inf
+    nearest = distance.argmin(1)[exam.recordings]
+    first = np.searchsorted(edges[:, 0], nearest)
+    images: Images = exam.train_images[edges[first + rng.integers(degree[nearest]), 1]]
+    return images
+
+
+def _distances(reading: Reading, exam: Exam, rng: np.random.Generator) -> dict[str, Any]:
+    """Fréchet and kernel distance and PRDC to the real images, with their floors."""
+    real = exam.real.features
+    floor = None if exam.floor is None else exam.floor.features
+    return {
+        "fld": metrics.frechet_distance(reading.features, real),
+        "fld_floor": None if floor is None else metrics.frechet_distance(floor, real),
+        "kid": metrics.kid(reading.features, real, rng),
+        **metrics.prdc(real, reading.features),
+        "coverage_floor": None if floor is None else metrics.prdc(real, floor)["coverage"],
+    }
+
+
+def _within(samples: Images, exam: Exam) -> Scorecard:
+    """Consistency and diversity of the samples uint8[R, n, 28, 28] of each recording."""
+    count, n = samples.shape[:2]
+    features, probabilities = read(load_judge("lenet5"), samples.reshape(-1, *samples.shape[2:]))
+    classes = np.zeros(count, np.int64)
+    classes[exam.recordings] = exam.wanted
+    met = np.isin(np.arange(count), exam.recordings)
+    rows = np.repeat(met, n)
+    found = metrics.Judged(
+        features[rows], np.repeat(classes, n)[rows], probabilities.argmax(1)[rows]
+    )
+    return {
+        "consistency": metrics.consistency(probabilities.argmax(1).reshape(count, n)[met]),
+        "diversity_within_recording": metrics.diversity_within_recording(
+            found, np.repeat(np.arange(count), n)[rows], _real(exam)
+        ),
+    }
+
+
+def _as_judged(reading: Reading, wanted: Rows) -> metrics.Judged:
+    return metrics.Judged(reading.features, wanted, reading.read)
+
+
+def _real(exam: Exam) -> metrics.Judged:
+    return _as_judged(exam.real, exam.wanted)
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value; not-a-number becomes null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value

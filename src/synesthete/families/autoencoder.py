@@ -1,0 +1,55 @@
+"""The deterministic audio-image autoencoder: one recording, one image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from synesthete.data.batches import Batch
+from synesthete.family import Generator, Losses, Shapes
+from synesthete.nets import ConvEncoder, DenseDecoder, reconstruction_loss
+
+
+@dataclass(frozen=True)
+class Config:
+    """A small normalised convolutional encoder, a narrow code, a light decoder."""
+
+    code: int = 64
+    """Length of the code between encoder and decoder."""
+    width: int = 32
+    """Channels of the encoder's first layer; the last has four times as many."""
+    dropout: float = 0.0
+    """Share of the encoder's features dropped while training."""
+    reconstruction: str = "bernoulli"
+    """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+
+
+class Model(Generator):
+    """Audio -> code -> the mean of the images that it is seen with."""
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("encoder", "head", "decoder")}
+    noise_size = 0
+
+    def __init__(self, config: Config, shapes: Shapes) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ConvEncoder(shapes.audio, config.width, config.dropout)
+        self.head = nn.Linear(self.encoder.features, config.code)
+        self.decoder = DenseDecoder(config.code, shapes.image)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """The code, float32[B, code]."""
+        code: Tensor = self.head(self.encoder(audio))
+        return code
+
+    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
+        """The image of a code; there is no noise to use."""
+        return torch.sigmoid(self.decoder(code))
+
+    def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
+        """Reconstruction loss, in nats an image."""
+        logits = self.decoder(self.encode(batch.audio)[batch.audio_of])
+        loss = reconstruction_loss(self.config.reconstruction, logits, batch.image)
+        return {"loss": (batch.weight * loss).mean()}

@@ -1,0 +1,87 @@
+"""The audio-image variational autoencoder: hear a recording, draw what it is seen with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from synesthete.data.batches import Batch
+from synesthete.family import Generator, Losses, Shapes
+from synesthete.nets import DeckDecoder, DeckEncoder, reconstruction_loss
+
+
+@dataclass(frozen=True)
+class Config:
+    """The deck's VAE (slides "VAE", "VAE Training"): 20,950,529 parameters as it stands."""
+
+    latent: int = 64
+    """Length of z."""
+    beta: float = 1.0
+    """Weight of the KL divergence (Kingma and Welling 2014: 1)."""
+    reconstruction: str = "bernoulli"
+    """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+    relu_heads: bool = False
+    """Read "μ, σ: FC 64, ReLU" literally: a ReLU on both heads, σ itself coming out of the
+    second. Off, the heads are linear and the second gives log σ²."""
+
+
+class Model(Generator):
+    """p(image | z), q(z | audio): the posterior looks at the sound alone."""
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "all": ("encoder", "mean", "spread", "decoder")
+    }
+
+    def __init__(self, config: Config, shapes: Shapes) -> None:
+        super().__init__()
+        self.config = config
+        self.noise_size = config.latent
+        self.encoder = DeckEncoder(shapes.audio)
+        self.mean = nn.Linear(self.encoder.features, config.latent)
+        self.spread = nn.Linear(self.encoder.features, config.latent)
+        self.decoder = DeckDecoder(config.latent, shapes.image)
+
+    def posterior(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | audio), each float32[B, latent]."""
+        features = self.encoder(audio)
+        mean, spread = self.mean(features), self.spread(features)
+        if self.config.relu_heads:
+            return mean.relu(), 2 * (spread.relu() + 1e-3).log()
+        return mean, spread
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """Mean and log-variance side by side, float32[B, 2 · latent]."""
+        return torch.cat(self.posterior(audio), dim=1)
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """The posterior's mean, float32[B, latent]."""
+        return self.posterior(audio)[0]
+
+    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
+        """The decoder's mean image at z = μ + σ·noise."""
+        return torch.sigmoid(self._logits(code, noise))
+
+    def _logits(self, code: Tensor, noise: Tensor) -> Tensor:
+        mean, log_variance = code.chunk(2, dim=1)
+        logits: Tensor = self.decoder(mean + (log_variance / 2).exp() * noise)
+        return logits
+
+    def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
+        """The negative evidence lower bound, in nats an image (Kingma and Welling 2014, eq. 10)."""
+        code = self.encode(batch.audio)[batch.audio_of]
+        noise = torch.randn((len(code), self.noise_size), generator=rng, dtype=code.dtype)
+        return self.objective(code, self._logits(code, noise), batch)
+
+    def objective(self, code: Tensor, logits: Tensor, batch: Batch) -> Losses:
+        """Reconstruction loss and KL divergence, weighted, averaged over the batch's images."""
+        mean, log_variance = code.chunk(2, dim=1)
+        loss = reconstruction_loss(self.config.reconstruction, logits, batch.image)
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        reconstruction, kl = (batch.weight * loss).mean(), (batch.weight * kl).mean()
+        return {
+            "loss": reconstruction + self.config.beta * kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+        }

@@ -1,0 +1,127 @@
+"""The contract of a model family: phases, named losses, and pure generation."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from synesthete import families
+from synesthete.config import ConfigError, Preset, parse
+from synesthete.data.batches import Batch
+
+Losses = dict[str, Tensor]
+"""Named scalars; `"loss"` is minimised, the others are its parts, logged."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the data dictates to a model."""
+
+    audio: tuple[int, int, int] = (1, 48, 48)
+    """(1, mel bands, columns) of a spectrogram in 0..1."""
+    image: tuple[int, int, int] = (1, 28, 28)
+    """(channels, height, width) of an image in 0..1."""
+
+
+class Family(nn.Module):
+    """A model that knows its own losses; the training loop knows nothing else of it.
+
+    A subclass lives in a file of `synesthete.families`, is called `Model` beside its frozen
+    configuration dataclass `Config`, and is built as `Model(config, shapes)`.
+    """
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Optimiser -> the attributes it updates. Each parameter belongs to exactly one."""
+
+    def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
+        """The scalars of one step of `phase`; all randomness comes from `rng`."""
+        raise NotImplementedError
+
+
+class Generator(Family):
+    """A family that draws images from audio, in two pure halves: nothing is read but arguments."""
+
+    noise_size: int
+    """Length D of the noise that one image takes (0: the image is a function of the audio)."""
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """Spectrograms float32[B, 1, bands, columns] -> codes float32[B, E]."""
+        raise NotImplementedError
+
+    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
+        """Codes float32[B, E] and standard normal float32[B, D] -> images [B, C, H, W] in 0..1."""
+        raise NotImplementedError
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """The recordings' place in the latent space, float32[B, L]; the code unless overridden."""
+        return self.encode(audio)
+
+    def render(self, audio: Tensor, noise: Tensor) -> Tensor:
+        """One image a clip: [B, 1, bands, columns] and [B, D] -> [B, C, H, W] in 0..1."""
+        return self.decode(self.encode(audio), noise)
+
+    def sample(self, audio: Tensor, noise: Tensor) -> Tensor:
+        """n images a clip, each clip encoded once: noise [B, n, D] -> images [B, n, C, H, W]."""
+        count, n, _ = noise.shape
+        code = self.encode(audio).repeat_interleave(n, dim=0)
+        images = self.decode(code, noise.flatten(0, 1))
+        return images.reshape(count, n, *images.shape[1:])
+
+
+def names() -> list[str]:
+    """The families there are: the files of `synesthete.families`."""
+    return sorted(module.name for module in pkgutil.iter_modules(families.__path__))
+
+
+def build(family: str, model: Mapping[str, Any], shapes: Shapes) -> Family:
+    """The untrained model that a preset's `family` and `[model]` table describe.
+
+    Raises:
+        ConfigError: no such family, or a key of `model` that it does not know.
+    """
+    if family not in names():
+        raise ConfigError(f"no family '{family}'; there are: {', '.join(names())}")
+    module = importlib.import_module(f"{families.__name__}.{family}")
+    config: Any = parse(module.Config, model, f"[model] (family {family})")
+    built: Family = module.Model(config, shapes)
+    check_phases(built)
+    return built
+
+
+def from_preset(preset: Preset, shapes: Shapes) -> Family:
+    """The untrained model of a preset."""
+    return build(preset.family, preset.model, shapes)
+
+
+def check_phases(model: Family) -> None:
+    """Refuse a model in which a parameter has no phase, or two.
+
+    Raises:
+        TypeError: naming the parameters; a mistake in the family's code.
+    """
+    owners = {name: 0 for name, _ in model.named_parameters()}
+    for attributes in model.phases.values():
+        for attribute in attributes:
+            for name, _ in getattr(model, attribute).named_parameters(prefix=attribute):
+                owners[name] += 1
+    wrong = [name for name, count in owners.items() if count != 1]
+    if wrong:
+        raise TypeError(f"{type(model).__module__}: parameters without one phase: {wrong}")
+
+
+def noise(seed: int, first: int, count: int, n: int, size: int) -> Tensor:
+    """Standard normal float32[count, n, size], keyed by (seed, input index, sample).
+
+    Row i is that of input `first + i` whatever the batch it is drawn in, and its first samples
+    do not change when more are asked for.
+    """
+    rows = [
+        np.random.default_rng((seed, first + i)).standard_normal((n, size), np.float32)
+        for i in range(count)
+    ]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, n, size)

@@ -1,0 +1,82 @@
+"""What a command works on: recordings, digits, and the mix of both, built once and kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synesthete.data import fsdd, labels, mix, mnist, speech, storage
+from synesthete.data.alignment import Alignment
+from synesthete.data.fsdd import Recordings
+from synesthete.data.labels import Labels
+from synesthete.data.sources import Unavailable, cache_directory
+from synesthete.progress import console
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Which mix of MNIST and spoken digits; the same values give the same mix."""
+
+    split: str = "random"
+    """`"random"` (the deck's 90/10), `"official"` or `"speaker:NAME"`."""
+    validation: str | None = None
+    """What is held out of the train recordings for tuning: None, `"random"`, `"speaker:NAME"`."""
+    seed: int = 0
+    """Of the pairs."""
+    data: Path | None = None
+    """A directory with FSDD or MNIST; else `SYNESTHETE_DATA`."""
+    other_speakers: bool = False
+    """Also use further speakers found beside the deck's four."""
+    synthetic: bool = False
+    """Use synthetic speakers although FSDD may be there."""
+
+
+def recordings(config: MixConfig) -> Recordings:
+    """FSDD, or synthetic speakers where it cannot be had; the console is told which."""
+    if config.synthetic:
+        return speech.synthesise()
+    try:
+        return fsdd.load(config.data, other_speakers=config.other_speakers)
+    except Unavailable as error:
+        console.print(f"{error}", style="dim", highlight=False, markup=False)
+        return speech.synthesise()
+
+
+def build(config: MixConfig, out: Path) -> None:
+    """Build the mix and write it, labels in a file of their own, to the folder `out`."""
+    spoken = recordings(config)
+    digits = mnist.load(config.data)
+    for origin in (spoken.origin, digits.origin):
+        console.print(f"{origin.name}: {origin.place}, {origin.detail}", highlight=False)
+    alignment, names = mix.build(
+        spoken, digits, split=config.split, seed=config.seed, validation=config.validation
+    )
+    storage.save(alignment, out, beside=names.save)
+
+
+def default(config: MixConfig) -> Path:
+    """The folder of this mix in the cache, built where it is not there yet."""
+    spoken = recordings(config)
+    parts = (spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed))
+    name = "-".join(part for part in parts if part).replace(":", "-")
+    folder = cache_directory() / "pairs" / f"mix-{name}"
+    if not (folder / storage.HEADER).is_file():
+        build(config, folder)
+    return folder
+
+
+def load(folder: Path, splits: tuple[str, ...] | None = None) -> tuple[Alignment, Labels]:
+    """An alignment and, for judging and reporting, its labels."""
+    return storage.load(folder, splits), labels.load(folder)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What a model card and a report tell about the data: provenance, counts, digest."""
+    header = storage.read_header(folder)
+    provenance = header["provenance"]
+    origins = [provenance[key] for key in ("audio", "images") if key in provenance]
+    return {
+        **provenance,
+        "origins": origins,
+        "counts": header["counts"],
+        "digest": header["digest"],
+    }

@@ -1,0 +1,100 @@
+"""Train a preset on an alignment, from nothing or from where it stopped, into a run folder."""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synesthete import artefact, family
+from synesthete.artefact import Artefact
+from synesthete.config import Preset
+from synesthete.data import batches
+from synesthete.data.alignment import Alignment
+from synesthete.errors import UserError
+from synesthete.family import Family, Shapes
+from synesthete.files import whole_file
+from synesthete.train import Step, read_log, train
+
+RUN = "run.json"
+"""What a run folder is the run of; resuming checks it."""
+
+
+def run(
+    preset: Preset,
+    alignment: Alignment,
+    facts: Mapping[str, Any],
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    command: str = "",
+    watch: Callable[[Step, Family], None] | None = None,
+) -> Artefact:
+    """Train `preset` on the train side of `alignment` in the folder `out`; the trained artefact.
+
+    Labels play no part: only the alignment's recordings, images and edges are read.
+
+    Args:
+        preset: the recipe.
+        alignment: split "train" is used; other splits may be absent.
+        facts: what is known about the data, for the record (`digest` identifies it).
+        out: the run folder.
+        seed: of weights, batches and noise.
+        resume: go on with the unfinished run in `out`, or return the finished one.
+        command: what a user types to do this, for the record.
+        watch: called after each step with the weights worth keeping so far.
+
+    Raises:
+        UserError: `out` holds another run, or one that `resume` was not given for.
+        Interrupted: asked to stop; `resume` goes on.
+    """
+    _claim(out, {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}, resume)
+    if (out / artefact.CONFIG).is_file():
+        return artefact.read(str(out))
+    side = alignment.subset("train")
+    source = batches.samples(side, preset.spectrogram, preset.training.objective)
+    shapes = Shapes(tuple(source.audio.shape[1:]), tuple(alignment.images.shape[1:]))  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    model = family.from_preset(preset, shapes)
+    config = preset.training
+
+    def stream(start: int) -> Any:
+        return batches.batches(source, config.batch_size, preset.augmentation, seed, start)
+
+    trained = train(model, stream, config, out, seed=seed, description=preset.name, watch=watch)
+    log = read_log(out)
+    happened = {
+        "seed": seed,
+        "steps": config.steps,
+        "seconds": log[-1]["seconds"] if log else 0.0,
+        "command": command,
+        "finished": time.strftime("%Y-%m-%d"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+    artefact.write(Artefact(trained, preset, shapes, happened, facts), out)
+    return artefact.read(str(out))
+
+
+def _claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Make `out` the folder of this run, or refuse."""
+    path = out / RUN
+    identity = json.loads(json.dumps(identity))
+    if not path.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"{out}: not empty and not a run; choose another --out")
+        with whole_file(path) as draft:
+            draft.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+        return
+    if json.loads(path.read_text(encoding="utf-8")) != identity:
+        raise UserError(
+            f"{out}: holds a run of another recipe, seed or data; choose another --out, or delete "
+            "the folder to start over"
+        )
+    if not resume:
+        raise UserError(f"{out}: this run was begun before; add --resume, or choose another --out")

@@ -1,0 +1,273 @@
+"""The training loop: it knows phases and named losses, never families."""
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+
+from synesthete import checkpoint
+from synesthete.config import TrainingConfig
+from synesthete.data.batches import generator
+from synesthete.errors import UserError
+from synesthete.family import Family
+from synesthete.progress import bar
+
+LOG = "log.jsonl"
+LOG_EVERY = 10
+"""Steps between two lines of the log."""
+
+
+class Movable(Protocol):
+    """A batch: all the loop does with one is to bring it to the device."""
+
+    def to(self, device: torch.device) -> Any:
+        """The batch on `device`."""
+
+
+class Interrupted(UserError):
+    """The run was asked to stop (Ctrl-C, SIGTERM) and can be resumed; `signal` says by what."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+class Diverged(UserError):
+    """A loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step."""
+
+    number: int
+    """Steps done, this one included."""
+    losses: dict[str, float]
+    """Named losses; with several phases the names carry `phase/`."""
+    seconds: float
+    """Since the run started or resumed."""
+
+
+@dataclass
+class State:
+    """Everything that changes while training."""
+
+    model: Family
+    optimizers: dict[str, torch.optim.Optimizer]
+    average: AveragedModel | None = None
+    step: int = 0
+    forward: Any = field(default=None, repr=False)
+    """The model as Fabric wraps it: precision, devices, gradient synchronisation."""
+
+    @property
+    def result(self) -> Family:
+        """The weights worth keeping: the averaged ones where there are any."""
+        module = self.model if self.average is None else self.average.module
+        assert isinstance(module, Family)
+        return module
+
+
+def prepare(model: Family, config: TrainingConfig, fabric: Fabric) -> State:
+    """An optimiser a phase, the moving average, and Fabric around them."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions run 1.2-1.4x faster on CPUs
+    optimizers = {
+        phase: torch.optim.AdamW(
+            [p for name in attributes for p in _parameters(getattr(model, name))],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        for phase, attributes in model.phases.items()
+    }
+    average = None
+    if config.ema:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
+    forward, *wrapped = fabric.setup(model, *optimizers.values())
+    forward.mark_forward_method("losses")
+    wrapped_by_phase = dict(zip(optimizers, wrapped, strict=True))
+    return State(model, wrapped_by_phase, average, forward=forward)
+
+
+def fit(
+    state: State,
+    batches: Callable[[int], Iterator[Movable]],
+    config: TrainingConfig,
+    fabric: Fabric,
+    seed: int,
+) -> Iterator[Step]:
+    """Train to `config.steps`, yielding after each step; `batches(s)` starts at step s.
+
+    Every random number of step s is drawn from (seed, s), so stopping and resuming changes
+    nothing. The order within a step is that of the model's `phases`.
+
+    Raises:
+        Diverged: a loss is no longer finite.
+    """
+    started = time.perf_counter()
+    state.model.train()
+    for batch in batches(state.step):
+        if state.step >= config.steps:
+            return
+        losses = _step(state, batch.to(fabric.device), config, fabric, seed)
+        state.step += 1
+        yield Step(state.step, losses, time.perf_counter() - started)
+
+
+def train(
+    model: Family,
+    batches: Callable[[int], Iterator[Movable]],
+    config: TrainingConfig,
+    out: Path,
+    *,
+    seed: int,
+    description: str = "training",
+    watch: Callable[[Step, Family], None] | None = None,
+) -> Family:
+    """Fit `model`, with checkpoints, logs and a progress bar in `out`; go on where it stopped.
+
+    `watch` is called after each step with the weights worth keeping so far.
+
+    Returns:
+        The trained model (averaged weights where the configuration asks for them), in eval mode.
+
+    Raises:
+        Interrupted: after Ctrl-C or SIGTERM, with a checkpoint of the last whole step on disk.
+    """
+    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
+    state = prepare(model, config, fabric)
+    checkpoints = out / "checkpoints"
+    if (found := checkpoint.latest(checkpoints)) is not None:
+        checkpoint.restore(state, found)
+    with (
+        _Log(out, state.step) as log,
+        _stop_signals() as stopped,
+        bar(description, config.steps, state.step) as progress,
+    ):
+        for step in fit(state, batches, config, fabric, seed):
+            log.write(step)
+            progress.advance(note=f"loss {step.losses[_total(step.losses)]:.4g}")
+            if watch is not None:
+                watch(step, state.result)
+            if stopped or step.number % config.checkpoint_every == 0:
+                checkpoint.save(state, checkpoints)
+            if stopped and step.number < config.steps:
+                raise Interrupted(f"stopped after step {step.number} of {config.steps}", stopped[0])
+    return state.result.eval()
+
+
+def _step(
+    state: State, batch: Any, config: TrainingConfig, fabric: Fabric, seed: int
+) -> dict[str, float]:
+    """One update of every phase; the losses as numbers."""
+    logged: dict[str, float] = {}
+    for index, (phase, optimizer) in enumerate(state.optimizers.items()):
+        rng = generator(seed, state.step, index)
+        torch.manual_seed(rng.initial_seed())  # dropout reads the global generator
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate(config, state.step)
+        losses = state.forward.losses(batch, phase, rng)
+        optimizer.zero_grad()
+        fabric.backward(losses["loss"])
+        optimizer.step()
+        prefix = f"{phase}/" if len(state.optimizers) > 1 else ""
+        logged |= {prefix + name: float(value.detach()) for name, value in losses.items()}
+    if not all(math.isfinite(value) for value in logged.values()):
+        raise Diverged(
+            f"the loss is no longer finite at step {state.step + 1} ({logged}); lower "
+            f"training.learning_rate (now {config.learning_rate}) or use precision 32-true"
+        )
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+    return logged
+
+
+def rate(config: TrainingConfig, step: int) -> float:
+    """The share of the peak learning rate at `step` (0-based)."""
+    if config.schedule == "constant":
+        return 1.0
+    warm = max(1, config.steps // 10)
+    if step < warm:
+        return (step + 1) / warm
+    return (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm))) / 2
+
+
+def _parameters(attribute: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+    return [attribute] if isinstance(attribute, nn.Parameter) else list(attribute.parameters())
+
+
+def _total(losses: dict[str, float]) -> str:
+    return next(name for name in losses if name.rpartition("/")[2] == "loss")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that receives the first SIGINT or SIGTERM; a second one acts as usual."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def remember(number: int, _: object) -> None:
+        received.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """`log.jsonl` (a line every `LOG_EVERY` steps) and TensorBoard's event files."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._path = out / LOG
+        kept = [line for line in read_log(out) if line["step"] <= step]
+        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._before = kept[-1]["seconds"] if kept else 0.0
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+
+    def __enter__(self) -> "_Log":
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._board.close()
+
+    def write(self, step: Step) -> None:
+        if step.number % LOG_EVERY and step.number != 1:
+            return
+        line = {
+            "step": step.number,
+            "seconds": round(self._before + step.seconds, 3),
+            **step.losses,
+        }
+        self._file.write(json.dumps(line) + "\n")
+        for name, value in step.losses.items():
+            self._board.add_scalar(name, value, step.number)
+
+
+def read_log(out: Path, name: str = LOG) -> list[dict[str, float]]:
+    """The lines of a run's log; a last line cut short by a kill is left out."""
+    path = out / name
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,249 @@
+"""The loop: what it computes, how it stops, and that a resumed run is the same run."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from synesthete import artefact, checkpoint, config, runs
+from synesthete.config import Preset, TrainingConfig
+from synesthete.data import storage, toy
+from synesthete.data.alignment import Alignment
+from synesthete.data.labels import Labels
+from synesthete.errors import UserError
+from synesthete.family import Family
+from synesthete.train import Diverged, Interrupted, Step, rate, read_log, train
+
+
+def preset(steps: int = 12, **training: object) -> Preset:
+    table = config.read("archetype")
+    table["training"] |= {"steps": steps, "batch_size": 8, "checkpoint_every": 4, **training}
+    table["model"] |= {"width": 8}
+    return config.from_table(table)
+
+
+def run(
+    out: Path, world: tuple[Alignment, Labels], recipe: Preset | None = None, **options: object
+) -> artefact.Artefact:
+    facts = {"digest": world[0].digest()}
+    return runs.run(recipe or preset(), world[0], facts, out, **options)  # type: ignore[arg-type]
+
+
+def weights(out: Path) -> bytes:
+    return (out / artefact.WEIGHTS).read_bytes()
+
+
+class Line(Family):
+    """y = a: a model with one parameter, whose every step can be done by hand."""
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("layer",)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.constant_(self.layer.weight, 2.0)
+
+    def losses(self, batch: "Target", phase: str, rng: torch.Generator) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        return {"loss": (self.layer(torch.ones(1)) - batch.value).square().sum()}
+
+
+class Target:
+    """A batch of one number."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def to(self, device: torch.device) -> "Target":
+        return self
+
+
+def targets(value: float = 0.0) -> object:
+    def stream(start: int) -> Iterator[Target]:
+        while True:
+            yield Target(value)
+
+    return stream
+
+
+def test_a_step_is_adam_s(tmp_path: Path) -> None:
+    """Against torch.optim.Adam on the same loss, written out."""
+    parameter = torch.tensor([[2.0]], requires_grad=True)
+    adam = torch.optim.Adam([parameter], lr=0.1)
+    for _ in range(5):
+        adam.zero_grad()
+        parameter.square().sum().backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    model = train(Line(), targets(), TrainingConfig(5, learning_rate=0.1), tmp_path, seed=0)  # type: ignore[arg-type]
+    assert isinstance(model, Line)
+    torch.testing.assert_close(model.layer.weight.detach(), parameter.detach())
+
+
+def test_averaged_weights_are_the_exponential_mean_of_the_steps(tmp_path: Path) -> None:
+    seen: list[float] = []
+    raw = train(
+        Line(),
+        targets(),  # type: ignore[arg-type]
+        TrainingConfig(4, learning_rate=0.1),
+        tmp_path / "raw",
+        seed=0,
+        watch=lambda _, model: seen.append(next(model.parameters()).item()),
+    )
+    settings = TrainingConfig(4, learning_rate=0.1, ema=0.5)
+    averaged = train(Line(), targets(), settings, tmp_path / "ema", seed=0)  # type: ignore[arg-type]
+    mean = seen[0]
+    for value in seen[1:]:
+        mean = 0.5 * mean + 0.5 * value
+    assert next(averaged.parameters()).item() == pytest.approx(mean)
+    assert next(raw.parameters()).item() == seen[-1]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="learning_rate"):
+        train(Line(), targets(float("nan")), TrainingConfig(5), tmp_path, seed=0)  # type: ignore[arg-type]
+
+
+def test_the_cosine_schedule_warms_up_and_ends_at_zero() -> None:
+    settings = TrainingConfig(100, schedule="cosine")
+    rates = [rate(settings, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == pytest.approx(1)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert {rate(TrainingConfig(100), step) for step in range(100)} == {1.0}
+
+
+def test_two_runs_with_one_seed_are_bitwise_equal(
+    tmp_path: Path, toy_world: tuple[Alignment, Labels]
+) -> None:
+    for name in ("one", "two"):
+        run(tmp_path / name, toy_world, seed=3)
+    run(tmp_path / "other", toy_world, seed=4)
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    assert weights(tmp_path / "one") != weights(tmp_path / "other")
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, toy_world: tuple[Alignment, Labels], stop_at: int
+) -> None:
+    """Stopped by a real signal after a step, then resumed."""
+    run(tmp_path / "whole", toy_world)
+
+    def interrupt(step: Step, _: Family) -> None:
+        if step.number == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=f"step {stop_at} of 12") as caught:
+        run(tmp_path / "parts", toy_world, watch=interrupt)
+    assert caught.value.signal == signal.SIGTERM
+    run(tmp_path / "parts", toy_world, resume=True)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    logs = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(tmp_path / name)]
+        for name in ("whole", "parts")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    tmp_path: Path, toy_world: tuple[Alignment, Labels]
+) -> None:
+    run(tmp_path / "run", toy_world)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    run(tmp_path / "run", toy_world, resume=True)
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert before == after
+
+
+def test_a_run_folder_keeps_to_one_recipe_seed_and_data_set(
+    tmp_path: Path, toy_world: tuple[Alignment, Labels]
+) -> None:
+    run(tmp_path / "run", toy_world)
+    with pytest.raises(UserError, match="--resume"):
+        run(tmp_path / "run", toy_world)
+    others: list[tuple[Preset, int, tuple[Alignment, Labels]]] = [
+        (preset(13), 0, toy_world),
+        (preset(), 1, toy_world),
+        (preset(), 0, toy.build(seed=1)),
+    ]
+    for recipe, seed, world in others:
+        with pytest.raises(UserError, match="another recipe, seed or data"):
+            run(tmp_path / "run", world, recipe, seed=seed, resume=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("dear to me")
+    with pytest.raises(UserError, match="not empty"):
+        run(tmp_path / "mine", toy_world)
+
+
+def test_only_the_newest_checkpoints_stay(
+    tmp_path: Path, toy_world: tuple[Alignment, Labels]
+) -> None:
+    run(tmp_path, toy_world, preset(steps=16))
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000012", "step-00000016"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, toy_world: tuple[Alignment, Labels]) -> None:
+    run(tmp_path, toy_world)
+    (tmp_path / artefact.CONFIG).unlink()
+    newest = checkpoint.latest(tmp_path / "checkpoints")
+    assert newest is not None
+    (newest / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match="step-00000012"):
+        run(tmp_path, toy_world, resume=True)
+
+
+def test_a_log_line_cut_short_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert read_log(tmp_path) == [{"step": 1}, {"step": 2}]
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from synesthete import config, runs
+from synesthete.data import storage
+torch.set_num_threads(1)
+table = config.read("archetype")
+table["training"] |= {"steps": 200, "batch_size": 4, "checkpoint_every": 1}
+table["model"] |= {"width": 8}
+alignment = storage.load(sys.argv[1])
+print("ready", flush=True)
+runs.run(config.from_table(table), alignment, {}, Path(sys.argv[2]), resume=True)
+"""
+
+
+def test_a_sigkill_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    """Killed four times at random moments of a run that writes a checkpoint each step."""
+    storage.save(toy.build(recordings=20, images=40)[0], tmp_path / "pairs")
+    out, rng = tmp_path / "run", random.Random(7)
+    steps = [0]
+    for _ in range(4):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / "pairs"), str(out)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            while checkpoint.latest(out / "checkpoints") is None and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.5))
+            process.kill()
+            _, errors = process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0), errors.decode()
+        newest = checkpoint.latest(out / "checkpoints")
+        if newest is not None:
+            load_file(newest / "model.safetensors")
+            load_file(newest / "average.safetensors")
+            steps.append(json.loads((newest / "state.json").read_text())["step"])
+        assert (out / artefact.CONFIG).exists() or not (out / artefact.WEIGHTS).exists()
+    assert steps == sorted(steps)
+    assert steps[-1] > 0
