@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench clean
+.PHONY: setup demo test test-all lint bench scores clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -28,8 +28,11 @@ lint: .venv/.installed-dev  ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/.installed-dev  ## speeds as ratios, and the published numbers -> bench/results.json, bench/README.md
+bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 	$(BIN)/python bench/run.py
+
+scores: .venv/.installed-dev  ## train and score every published recipe (about two hours, resumable)
+	$(BIN)/python bench/scores.py
 
 clean:  ## forget the environment (runs and data stay)
 	rm -rf .venv

@@ -52,6 +52,8 @@ def test_edges_join_equal_classes_within_a_split_and_every_image_has_one() -> No
     alignment.check_leakage()
     assert [*alignment.summary()["splits"]] == ["train", "test"]
     assert alignment.audio_splits.count("test") == 200 / 5
+    for split in ("train", "test"):
+        assert {*told.of(alignment.subset(split))[0].tolist()} == {*range(5)}
     assert told.judge_unseen == {*alignment.subset("train").image_ids}
 
 

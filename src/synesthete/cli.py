@@ -324,3 +324,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
                         help="use further, unverified speakers found there too")  # fmt: skip
     parser.add_argument("--synthetic", action="store_true",
                         help="synthetic speakers instead of FSDD")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,7 +21,6 @@ from synesthete.family import Family, Generator, noise
 from synesthete.generate import Model, to_uint8
 from synesthete.judges import load_judge, read
 from synesthete.metrics import confusion
-from synesthete.progress import console
 from synesthete.train import Step, read_log
 
 DECK = {"agreement": 0.937, "judge_accuracy": 0.987}
@@ -45,13 +44,6 @@ def demo(
         UserError: `out` holds another run.
         Interrupted: asked to stop while training.
     """
-    spoken = material.recordings(mix)
-    if spoken.synthetic:
-        console.print(
-            f"FSDD could not be had: this demo runs on {spoken.origin.name}. "
-            "Its numbers say nothing about FSDD.",
-            style="bold yellow",
-        )
     folder = material.default(mix)
     alignment, labels = material.load(folder)
     exam = evaluate.prepare(alignment, labels)
@@ -145,17 +137,17 @@ def _data(
         },
         origins=data["origins"],
         counts=_counts(data["counts"]["splits"]),
-        protocol=data["split"],
-        synthetic=data["audio_synthetic"],
+        protocol=_protocol(data),
+        synthetic=bool(data.get("audio_synthetic")),
         baselines={name: found.scorecard for name, found in baselines.items()},
         deck=DECK,
         grid=_grid(exam, answer.images, rng),
         real_grid=_grid(exam, exam.alignment.images[exam.alignment.edges[:, 1], 0], rng),
-        classes=exam.classes,
-        confusion=confusion(exam.wanted, answer.reading.read, len(exam.classes)),
+        classes=evaluate.DIGITS,
+        confusion=confusion(exam.wanted, answer.reading.read, len(evaluate.DIGITS)),
         curves=curves(out),
         latent=_plane(model.embed_spectrogram(pictures)),
-        latent_labels=[exam.classes[c] for c in heard],
+        latent_labels=[evaluate.DIGITS[c] for c in heard],
         latent_speakers=exam.speakers.tolist(),
         failures=_examples(pictures, exam, answer, _failures(exam, answer)),
     )
@@ -171,7 +163,7 @@ def _classes_of_recordings(exam: Exam) -> NDArray[np.int64]:
 def _one_a_class(exam: Exam, rng: np.random.Generator) -> list[int]:
     """A pair of each class, of varied speakers, chosen blindly: right or wrong."""
     order = rng.permutation(len(exam.wanted))
-    return [int(order[exam.wanted[order] == c][0]) for c in range(len(exam.classes))]
+    return [int(order[exam.wanted[order] == c][0]) for c in np.unique(exam.wanted)]
 
 
 def _failures(exam: Exam, answer: Answer, most: int = 24) -> list[int]:
@@ -196,20 +188,22 @@ def _examples(
                 waveform=audio.trim_silence(exam.alignment.waveforms[recording]),
                 generated=answer.images[shown],
                 real=exam.alignment.images[image, 0],
-                label=exam.classes[exam.wanted[pair]],
+                label=evaluate.DIGITS[exam.wanted[pair]],
                 speaker=str(exam.speakers[recording]),
-                judged=exam.classes[answer.reading.read[pair]],
+                judged=evaluate.DIGITS[answer.reading.read[pair]],
             )
         )
     return found
 
 
 def _grid(
-    exam: Exam, images: NDArray[np.uint8], rng: np.random.Generator, n: int = 10
+    exam: Exam, images: NDArray[np.uint8], rng: np.random.Generator, n: int = 8
 ) -> dict[str, NDArray[np.uint8]]:
     """`n` images of each class, chosen blindly."""
     rows = rng.permutation(len(images))
-    return {name: images[rows[exam.wanted[rows] == c][:n]] for c, name in enumerate(exam.classes)}
+    return {
+        evaluate.DIGITS[c]: images[rows[exam.wanted[rows] == c][:n]] for c in np.unique(exam.wanted)
+    }
 
 
 def _plane(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -217,6 +211,22 @@ def _plane(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     centred = vectors - vectors.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     return np.asarray(centred @ axes[:2].T, np.float64)
+
+
+def _protocol(data: Mapping[str, Any]) -> str:
+    """How the recordings were split, in words."""
+    split = data.get("split", "")
+    told = {
+        "random": "A tenth of the recordings, drawn at random, is held out for the test (the "
+        "deck's 90/10 split)",
+        "official": "FSDD's own split: each speaker's first five takes of a digit are the test",
+    }
+    if split.startswith("speaker:"):
+        told[split] = (
+            f"All recordings of {split.removeprefix('speaker:')} are held out for the test"
+        )
+    paired = "inside each side, every image drew one recording of its digit; the only use of labels"
+    return f"{told.get(split, 'As the alignment says')}; {paired}."
 
 
 def _counts(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:

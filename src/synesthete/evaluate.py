@@ -32,6 +32,9 @@ KEYS = (
 )  # fmt: skip
 """What `evaluate --json` holds, in order; a value that does not apply is null."""
 
+DIGITS = tuple(map(str, range(10)))
+"""What the judges read."""
+
 Images = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 Scorecard = dict[str, Any]
@@ -60,9 +63,8 @@ class Exam:
     split: str
     speakers: NDArray[Any]
     """str[R], the name of each recording's speaker or source."""
-    classes: tuple[str, ...]
     wanted: Rows
-    """int64[E], the class of each pair."""
+    """int64[E], the digit of each pair."""
     real: Reading
     """The real image of each pair."""
     floor: Reading | None
@@ -101,24 +103,23 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
     Raises:
         UserError: the judges cannot read such images or classes.
     """
-    if alignment.images.shape[1:] != (1, 28, 28) or not {*labels.classes} <= {*map(str, range(10))}:
+    if alignment.images.shape[1:] != (1, 28, 28) or not {*labels.classes} <= {*DIGITS}:
         raise UserError(
             f"the judges read digits of 28x28 grey pixels; this alignment has images "
             f"{alignment.images.shape[1:]} of {len(labels.classes)} classes"
         )
     side, train = alignment.subset(split), alignment.subset("train")
-    image_classes = labels.of(side)[1]
+    digit = np.array([DIGITS.index(name) for name in labels.classes])
     unseen = np.array([key in labels.judge_unseen for key in train.image_ids])
     return Exam(
         alignment=side,
         split=split,
         speakers=np.array([labels.groups.get(group, group) for group in side.audio_groups]),
-        classes=labels.classes,
-        wanted=image_classes[side.edges[:, 1]],
+        wanted=digit[labels.of(side)[1][side.edges[:, 1]]],
         real=judged(side.images[side.edges[:, 1], 0]),
         floor=judged(train.images[unseen, 0]) if unseen.any() else None,
         train_images=train.images[:, 0],
-        train_classes=labels.of(train)[1],
+        train_classes=digit[labels.of(train)[1]],
         train=train,
     )
 
@@ -149,7 +150,7 @@ def score(exam: Exam, images: Images, samples: Images | None = None, seed: int =
     rng = np.random.default_rng(seed)
     right, pairs = reading.read == exam.wanted, exam.recordings
     agreement = metrics.share(right, pairs, rng)
-    names = np.array(exam.classes)[exam.wanted]
+    names = exam.wanted.astype(str)
     classes = exam.wanted, exam.train_classes, exam.wanted
     real_images = exam.alignment.images[exam.alignment.edges[:, 1], 0]
     card: Scorecard = {
@@ -200,7 +201,7 @@ def pool(exam: Exam, answers: Sequence[Answer], seed: int = 0) -> Scorecard:
     right = np.stack([answer.reading.read == exam.wanted for answer in answers])
     rng, pairs = np.random.default_rng(seed), exam.recordings
     agreement = metrics.share(right, pairs, rng)
-    names = np.array(exam.classes)[exam.wanted]
+    names = exam.wanted.astype(str)
     pooled = dict(cards[0]) | {
         key: float(np.mean([card[key] for card in cards]))
         for key, value in cards[0].items()
@@ -231,7 +232,7 @@ def baselines(model: Model, exam: Exam, seed: int = 0) -> dict[str, Answer]:
     ceiling.scorecard.update({k: _plain(v) for k, v in floors.items()})
     means = np.stack([
         exam.train_images[exam.train_classes == c].mean(0) if (exam.train_classes == c).any()
-        else np.zeros(real.shape[1:]) for c in range(len(exam.classes))
+        else np.zeros(real.shape[1:]) for c in range(len(DIGITS))
     ]).round().astype(np.uint8)  # fmt: skip
     answers = {
         "real test images": ceiling,

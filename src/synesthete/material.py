@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from synesthete.data import fsdd, labels, mix, mnist, speech, storage
 from synesthete.data.alignment import Alignment
 from synesthete.data.fsdd import Recordings
 from synesthete.data.labels import Labels
+from synesthete.data.mnist import Mnist
 from synesthete.data.sources import Unavailable, cache_directory
 from synesthete.progress import console
+
+Found = TypeVar("Found", Recordings, Mnist)
 
 
 @dataclass(frozen=True)
@@ -30,38 +33,55 @@ class MixConfig:
     """Use synthetic speakers although FSDD may be there."""
 
 
-def recordings(config: MixConfig) -> Recordings:
-    """FSDD, or synthetic speakers where it cannot be had; the console is told which."""
-    if config.synthetic:
-        return speech.synthesise()
-    try:
-        return fsdd.load(config.data, other_speakers=config.other_speakers)
-    except Unavailable as error:
-        console.print(f"{error}", style="dim", highlight=False, markup=False)
-        return speech.synthesise()
-
-
 def build(config: MixConfig, out: Path) -> None:
     """Build the mix and write it, labels in a file of their own, to the folder `out`."""
-    spoken = recordings(config)
-    digits = mnist.load(config.data)
-    for origin in (spoken.origin, digits.origin):
-        console.print(f"{origin.name}: {origin.place}, {origin.detail}", highlight=False)
-    alignment, names = mix.build(
-        spoken, digits, split=config.split, seed=config.seed, validation=config.validation
-    )
-    storage.save(alignment, out, beside=names.save)
+    _build(_recordings(config), config, out)
 
 
 def default(config: MixConfig) -> Path:
     """The folder of this mix in the cache, built where it is not there yet."""
-    spoken = recordings(config)
+    spoken = _recordings(config)
     parts = (spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed))
     name = "-".join(part for part in parts if part).replace(":", "-")
     folder = cache_directory() / "pairs" / f"mix-{name}"
     if not (folder / storage.HEADER).is_file():
-        build(config, folder)
+        _build(spoken, config, folder)
     return folder
+
+
+def _recordings(config: MixConfig) -> Recordings:
+    """FSDD, or synthetic speakers where it cannot be had; the console is told which."""
+    if config.synthetic:
+        return _told(speech.synthesise())
+    try:
+        return _told(fsdd.load(config.data, other_speakers=config.other_speakers))
+    except Unavailable as error:
+        console.print(
+            "SYNTHETIC SPEAKERS: FSDD could not be had, so this runs on synthesised voices; its "
+            "numbers say nothing about FSDD.",
+            style="bold yellow",
+            soft_wrap=True,
+        )
+        console.print(str(error), style="dim", highlight=False, markup=False)
+        return _told(speech.synthesise())
+
+
+def _told(found: Found) -> Found:
+    """Say where data came from."""
+    at = found.origin
+    console.print(f"{at.name}: {at.place}, {at.detail}", highlight=False, soft_wrap=True)
+    return found
+
+
+def _build(spoken: Recordings, config: MixConfig, out: Path) -> None:
+    alignment, names = mix.build(
+        spoken,
+        _told(mnist.load(config.data)),
+        split=config.split,
+        seed=config.seed,
+        validation=config.validation,
+    )
+    storage.save(alignment, out, beside=names.save)
 
 
 def load(folder: Path, splits: tuple[str, ...] | None = None) -> tuple[Alignment, Labels]:

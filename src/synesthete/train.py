@@ -162,7 +162,11 @@ def train(
             if stopped or step.number % config.checkpoint_every == 0:
                 checkpoint.save(state, checkpoints)
             if stopped and step.number < config.steps:
-                raise Interrupted(f"stopped after step {step.number} of {config.steps}", stopped[0])
+                raise Interrupted(
+                    f"stopped after step {step.number} of {config.steps}; nothing is lost: the "
+                    "same command with --resume goes on (`demo` does so by itself)",
+                    stopped[0],
+                )
     return state.result.eval()
 
 

@@ -27,6 +27,7 @@ TRIM_MARGIN = 5
 """Frames (50 ms) kept on either side, as a weak f, s or t beside a vowel can be fainter still."""
 
 Wave = npt.NDArray[np.float32]
+Sound = tuple[npt.NDArray[Any], float]  # samples [T, channels] and their rate, Hz
 
 
 @dataclass(frozen=True)
@@ -144,15 +145,12 @@ def trim_silence(waveform: Wave) -> Wave:
 
 
 def _name(source: object) -> str:
-    if isinstance(source, np.ndarray):
-        return "the array"
-    return "the bytes" if isinstance(source, bytes) else str(source)
+    held = "the array" if isinstance(source, np.ndarray) else "the bytes"
+    return held if isinstance(source, np.ndarray | bytes) else str(source)
 
 
-def _from_array(
-    array: npt.NDArray[Any], rate: float | None, limits: Limits
-) -> tuple[npt.NDArray[Any], float]:
-    """Return samples [T, channels] and their rate; integers are scaled, an offset goes later."""
+def _from_array(array: npt.NDArray[Any], rate: float | None, limits: Limits) -> Sound:
+    """Scale integers; the offset of unsigned ones goes with the mean, later."""
     if rate is None:
         raise UnsupportedSampleRate("the array: no sample rate; wanted sample_rate= in Hz")
     if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
@@ -162,15 +160,12 @@ def _from_array(
         )
     samples = array[:, None] if array.ndim == 1 else array
     _check_layout("the array", len(samples), samples.shape[1], rate, limits)
-    if array.dtype.kind == "f":
-        return samples, rate
-    return samples / 2.0 ** (8 * array.dtype.itemsize - 1), rate
+    full_scale = 1 if array.dtype.kind == "f" else 2.0 ** (8 * array.dtype.itemsize - 1)
+    return samples / full_scale, rate
 
 
-def _from_file(
-    source: str | os.PathLike[str] | bytes, limits: Limits
-) -> tuple[npt.NDArray[Any], float]:
-    """Return samples [T, channels] and rate of a file's bytes, or of the file at a path."""
+def _from_file(source: str | os.PathLike[str] | bytes, limits: Limits) -> Sound:
+    """Decode the bytes of a file, or the file at a path."""
     name = _name(source)
     data = source if isinstance(source, bytes) else _read(Path(source), limits)
     if not data:
@@ -178,8 +173,7 @@ def _from_file(
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
             _check_layout(name, file.frames, file.channels, file.samplerate, limits)
-            samples = file.read(file.frames, dtype="float32", always_2d=True)
-            return samples, file.samplerate
+            return file.read(file.frames, dtype="float32", always_2d=True), file.samplerate
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise NotAudio(

@@ -1,4 +1,12 @@
-"""The on-disk format of alignments: WebDataset shards of nodes, Parquet tables, a JSON header."""
+"""The on-disk format of alignments: WebDataset shards of nodes, Parquet tables, a JSON header.
+
+header.json               format, version, counts, provenance, size and SHA-256 of all other files
+nodes.parquet             a row a node: id, kind, group, split, and where its file lies
+edges.parquet             a row an edge: audio id, image id, split
+SPLIT/audio-000000.tar    {id}.flac, mono, 16-bit
+SPLIT/image-000000.tar    {id}.png, grey or RGB
+labels.parquet            not ours: judging may put it there, training never opens it
+"""
 
 import io
 import json

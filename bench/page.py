@@ -1,0 +1,73 @@
+"""Write `bench/README.md` from `scores.json` and `results.json`, and nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+KEYS = ("second_judge_agreement", "fld", "coverage", "diversity_ratio", "memorised_fraction")
+
+
+def write() -> None:
+    """Put both tables into the page."""
+    (HERE / "README.md").write_text(
+        "# Measured here\n\n"
+        "Written by `make bench` and `make scores`; do not edit.\n\n"
+        + scores(_read("scores.json"))
+        + speeds(_read("results.json")),
+        encoding="utf-8",
+    )
+
+
+def scores(found: dict[str, Any]) -> str:
+    """The published scores, a row a recipe and split."""
+    if not found:
+        return ""
+    lines = [
+        "## Scores (`make scores`)\n",
+        "Audio: FSDD v1.0.10, the deck's four speakers. Images: MNIST. Agreement: share of the "
+        "10,000 test pairs whose drawing LeNet5 reads as the digit said; 95% interval over test "
+        "recordings, each averaged over the seeds first. `random` is the deck's 90/10 split; "
+        "`speaker:NAME` trains without that speaker and tests on them alone.\n",
+        "| preset | split | seeds | steps | agreement | 95% | recordings | second judge | FLD | "
+        "coverage | diversity | memorised |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for entry in found.values():
+        row, card = entry["row"], entry["scorecard"]
+        low, high = card["agreement_ci95"]
+        rest = " | ".join(f"{card[key]:.3g}" for key in KEYS[1:])
+        lines.append(
+            f"| {row['preset']} | {row['split']} | {len(row['seeds'])} | "
+            f"{entry['steps']:,} | **{card['agreement']:.1%}** | {low:.1%} to {high:.1%} | "
+            f"{card['n_recordings']} | {card['second_judge_agreement']:.1%} | {rest} |"
+        )
+    unseen = [e for e in found.values() if e["row"]["split"].startswith("speaker:")]
+    if unseen:
+        mean = sum(e["scorecard"]["agreement"] for e in unseen) / len(unseen)
+        lines.append(f"\nUnseen speakers, mean of {len(unseen)}: {mean:.1%}.")
+    commands = "\n".join(f"    {command}" for command in found)
+    return "\n".join(lines) + f"\n\nCommands (first seed):\n\n{commands}\n\n"
+
+
+def speeds(found: dict[str, Any]) -> str:
+    """The speeds, as ratios taken in one run."""
+    if not found:
+        return ""
+    parts = [f"## Speeds (`make bench`)\n\nOn {found['machine']}.\n"]
+    for title, rows in found["tables"].items():
+        names = list(rows[0])
+        lines = ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+        head = f"### {title}\n\n| {' | '.join(names)} |\n|{'---|' * len(names)}\n"
+        parts.append(head + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) else str(value)
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = HERE / name
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found

@@ -1,0 +1,183 @@
+"""Measure speeds as ratios in one run: `make bench` -> results.json, README.md."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import page
+import spectrogram
+import torch
+from lightning_fabric import Fabric
+from torch.utils.flop_counter import FlopCounterMode
+
+from synesthete import config, evaluate, family, material, train
+from synesthete.data import batches
+from synesthete.data.alignment import Alignment
+from synesthete.demo import WATCHED, Watch
+from synesthete.family import Shapes
+from synesthete.progress import bar, console
+
+HERE = Path(__file__).parent
+TARGET = 0.937
+"""The deck's agreement: what the race runs to."""
+
+RACES = {
+    "deck-vae, pairs": ("deck-vae", {"steps": "938"}),  # two epochs of the deck's hundred
+    "deck-vae, grouped": ("deck-vae-grouped", {}),
+    "archetype": ("archetype", {}),
+}
+
+
+def main() -> None:
+    """Measure everything and write the page."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for title, measure in (
+        ("Spectrogram against librosa, one thread", lambda: [spectrogram.measure()]),
+        ("Start-up", startup),
+        ("A training step of batch 128", steps),
+        (f"Race to {TARGET:.1%} agreement", race),
+        ("The demo's peak memory", memory),
+    ):
+        console.print(title)
+        tables[title] = measure()
+        for row in tables[title]:
+            console.print(row)
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}"
+    found = {"machine": machine, "capability": torch.backends.cpu.get_cpu_capability()}
+    path = HERE / "results.json"
+    path.write_text(json.dumps({**found, "tables": tables}, indent=1) + "\n", encoding="utf-8")
+    page.write()
+
+
+def startup() -> list[dict[str, Any]]:
+    """Seconds of `synesthete --help`, best of five, over those of Python doing nothing."""
+    rows: list[dict[str, Any]] = []
+    for name, command in (
+        ("python -c pass", ["-c", "pass"]),
+        ("synesthete --help", ["-m", "synesthete.cli", "--help"]),
+    ):
+        seconds = _best(partial(_quiet, [sys.executable, *command]), 5)
+        rows.append({"command": name, "seconds": seconds})
+    return [{**row, "ratio": row["seconds"] / rows[0]["seconds"]} for row in rows]
+
+
+def steps() -> list[dict[str, Any]]:
+    """Achieved FLOP/s of a training step over this machine's matrix product, fp32 and bf16."""
+    rows = []
+    for precision, dtype in (("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)):
+        peak = matmul(dtype)
+        for preset in ("deck-vae", "archetype"):
+            flop, seconds = step(preset, precision)
+            rows.append({
+                "preset": preset, "precision": precision, "GFLOP": flop / 1e9, "ms": 1e3 * seconds,
+                "GFLOP/s": flop / seconds / 1e9, "matmul GFLOP/s": peak / 1e9,
+                "share of matmul": flop / seconds / peak,
+            })  # fmt: skip
+    return rows
+
+
+def matmul(dtype: torch.dtype, size: int = 1_024) -> float:
+    """FLOP/s of a square matrix product, best of ten."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    return 2 * size**3 / _best(lambda: a @ b, 10)
+
+
+def step(preset: str, precision: str) -> tuple[float, float]:
+    """FLOP and seconds (best of five) of one training step of batch 128."""
+    recipe = config.from_table(config.read(preset), {"precision": precision, "steps": "100"})
+    fabric = Fabric(accelerator="cpu", devices=1, precision=recipe.training.precision)  # type: ignore[arg-type]
+    state = train.prepare(family.from_preset(recipe, Shapes()), recipe.training, fabric)
+    batch = batches.Batch(
+        torch.rand(128, 1, 48, 48), torch.rand(128, 1, 28, 28), torch.arange(128), torch.ones(128)
+    )
+    fitted = train.fit(state, lambda _: iter([batch] * 8), recipe.training, fabric, 0)
+    next(fitted)
+    with FlopCounterMode(display=False) as counter:
+        next(fitted)
+    return float(counter.get_total_flops()), _best(lambda: next(fitted), 5)
+
+
+def race() -> list[dict[str, Any]]:
+    """Steps and seconds until the deck's agreement on the test pairs, or what was reached."""
+    alignment, labels = material.load(material.default(material.MixConfig()))
+    exam = evaluate.prepare(alignment, labels)
+    rows = []
+    for name, (preset, overrides) in RACES.items():
+        recipe = config.from_table(config.read(preset), overrides)
+        with tempfile.TemporaryDirectory() as place:
+            step, agreement = run_until(recipe, alignment.subset("train"), exam, Path(place))
+        rows.append(
+            {
+                "recipe": name,
+                "steps": step.number,
+                "seconds": step.seconds,
+                "agreement then": agreement,
+                "reached": "yes"
+                if agreement >= TARGET
+                else f"not in {recipe.training.steps:,} steps",
+            }
+        )
+    return rows
+
+
+def run_until(
+    recipe: config.Preset, side: Alignment, exam: evaluate.Exam, place: Path
+) -> tuple[train.Step, float]:
+    """Train until the agreement is reached or the recipe ends; the last step and agreement."""
+    source = batches.samples(side, recipe.spectrogram, recipe.training.objective)
+    torch.manual_seed(0)
+    fabric = Fabric(accelerator="cpu", devices=1, precision=recipe.training.precision)  # type: ignore[arg-type]
+    state = train.prepare(family.from_preset(recipe, Shapes()), recipe.training, fabric)
+    size, watch = recipe.training.batch_size, Watch(exam, recipe, place)
+    agreement, step = 0.0, None
+    with bar(recipe.name, recipe.training.steps) as progress:
+        for step in train.fit(
+            state,
+            lambda start: batches.batches(source, size, recipe.augmentation, 0, start),
+            recipe.training,
+            fabric,
+            seed=0,
+        ):
+            progress.advance()
+            watch(step, state.result)
+            looks = train.read_log(place, WATCHED)
+            agreement = looks[-1]["agreement"] if looks else 0.0
+            if agreement >= TARGET:
+                break
+    assert step is not None
+    return step, agreement
+
+
+def memory() -> list[dict[str, Any]]:
+    """Peak resident memory of `synesthete demo`, MiB."""
+    with tempfile.TemporaryDirectory() as place:
+        _quiet([sys.executable, "-m", "synesthete.cli", "demo", "--out", f"{place}/demo"])
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
+    return [{"command": "synesthete demo", "MiB": peak}]
+
+
+def _best(run: Callable[[], object], times: int) -> float:
+    """Seconds of the fastest of several runs."""
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+def _quiet(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Train and score every published recipe: `make scores`, resumable -> scores.json, README.md."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import page
+
+from synesthete import config, evaluate, material, runs
+from synesthete.data import storage
+from synesthete.demo import Watch
+from synesthete.generate import Model
+from synesthete.progress import console
+
+HERE = Path(__file__).parent
+SPEAKERS = ("jackson", "nicolas", "theo", "yweweler")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe on one split, trained from one or more seeds."""
+
+    preset: str
+    split: str = "random"
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def command(self, seed: int) -> str:
+        """What a user types to train this row."""
+        split = "" if self.split == "random" else f" --split {self.split}"
+        return f"synesthete train {self.preset}{split} --seed {seed}"
+
+    def out(self, seed: int) -> Path:
+        """The run's folder."""
+        parts = (self.preset, self.split.replace(":", "-"), f"seed{seed}")
+        return Path("runs") / "scores" / "-".join(parts)
+
+
+ROWS = (
+    Row("archetype"),
+    *(Row("archetype", f"speaker:{name}", seeds=(0,)) for name in SPEAKERS),
+    Row("deck-vae-grouped"),
+)
+"""In the order of their cost; the deck's own recipe (46,875 steps) is left to `make bench`."""
+
+
+def main() -> None:
+    """Run what is not done yet, then write everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="rows of this preset, of those in --split where given")
+    parser.add_argument("--split")
+    arguments = parser.parse_args()
+    path = HERE / "scores.json"
+    done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for row in _chosen(arguments.only, arguments.split):
+        done[row.command(row.seeds[0])] = measure(row)
+        order = [row.command(row.seeds[0]) for row in ROWS]
+        kept = {name: done[name] for name in order if name in done}
+        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        page.write()
+
+
+def _chosen(preset: str | None, split: str | None) -> Iterator[Row]:
+    for row in ROWS:
+        if preset in (None, row.preset) and split in (None, row.split):
+            yield row
+
+
+def measure(row: Row) -> dict[str, Any]:
+    """The pooled scorecard of one row, with how it was trained."""
+    folder = material.default(material.MixConfig(split=row.split))
+    if material.facts(folder)["audio_synthetic"]:
+        raise SystemExit("FSDD could not be had: published scores are never of synthetic speakers")
+    alignment, labels = material.load(folder)
+    exam = evaluate.prepare(alignment, labels)
+    recipe = config.from_table(config.read(row.preset))
+    answers, seconds = [], []
+    for seed in row.seeds:
+        console.print(row.command(seed))
+        out = row.out(seed)
+        held = runs.run(
+            recipe, alignment, material.facts(folder), out, seed=seed, resume=True,
+            command=row.command(seed), watch=Watch(exam, recipe, out),
+        )  # fmt: skip
+        answers.append(evaluate.evaluate(Model(held), exam))
+        seconds.append(held.training["seconds"])
+    card = evaluate.pool(exam, answers)
+    return {
+        "row": asdict(row),
+        "digest": storage.read_header(folder)["digest"],
+        "steps": recipe.training.steps,
+        "train_seconds": seconds,
+        "scorecard": card,
+    }
+
+
+if __name__ == "__main__":
+    main()
