@@ -1,6 +1,7 @@
 """The commands, end to end on the toy world: what they write, what they print, how they fail."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -227,6 +228,46 @@ def stand_in(*_: object, **__: object) -> fsdd.Recordings:
 
     origin = Origin("stand-in voices", "synthesised", "", "", verified=False)
     return fsdd.Recordings((), origin, synthetic=True)
+
+
+def test_a_model_is_not_scored_on_a_split_it_was_not_trained_on_unless_asked(
+    pairs: Path, trained: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    alignment, labels = as_digits(toy.build(recordings=80, images=400, seed=1))
+    storage.save(alignment, tmp_path / "other", beside=labels.save)
+    monkeypatch.setattr(material, "default", lambda _: tmp_path / "other")
+    assert cli.main(["evaluate", str(trained)]) == 2
+    assert "--pairs DIR" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(trained), "--pairs", str(tmp_path / "other")]) == 0
+    assert "may have been heard in training" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It fills up during the second checkpoint; with room again, the run goes on."""
+    written: list[Path] = []
+    write = Path.write_bytes
+
+    def fill(path: Path, data: bytes) -> int:
+        written.append(path)
+        if len(written) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, data)
+
+    out = tmp_path / "run"
+    arguments = ["train", "archetype", "--pairs", str(pairs), "--out", str(out), *QUICK]
+    arguments += ["--checkpoint-every", "2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fill)
+        assert cli.main(arguments) == 2
+    shown = capsys.readouterr().err.strip().splitlines()
+    assert len(shown) == 1
+    assert "No space left on device" in shown[0]
+    assert [p.name for p in (out / "checkpoints").iterdir()] == ["step-00000002"]
+    assert cli.main([*arguments, "--resume"]) == 0
+    assert (out / "model.safetensors").exists()
 
 
 def test_fetch_says_where_everything_came_from(

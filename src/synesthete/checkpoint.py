@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from synesthete.errors import UserError
@@ -22,13 +23,13 @@ def save(state: "State", folder: Path) -> Path:
     """Write `folder/step-N` whole, then forget all but the newest `KEPT`."""
     target = folder / f"step-{state.step:08d}"
     with whole_directory(target) as draft:
-        save_file(_contiguous(state.model.state_dict()), draft / "model.safetensors")
+        _write(draft / "model.safetensors", state.model.state_dict())
         if state.average is not None:
-            save_file(_contiguous(state.average.state_dict()), draft / "average.safetensors")
+            _write(draft / "average.safetensors", state.average.state_dict())
         numbers: dict[str, Any] = {"step": state.step, "optimizers": {}}
         for phase, optimizer in state.optimizers.items():
             tensors, numbers["optimizers"][phase] = _flatten(optimizer.state_dict())
-            save_file(tensors, draft / f"optimizer-{phase}.safetensors")
+            _write(draft / f"optimizer-{phase}.safetensors", tensors)
         (draft / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
     for old in _steps(folder)[:-KEPT]:
         forgotten = old.rename(old.with_name(f".draft-{old.name}"))
@@ -68,8 +69,8 @@ def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -79,7 +80,7 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for parameter, entries in state["state"].items():
         for name, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"{parameter}.{name}"] = value.contiguous()
+                tensors[f"{parameter}.{name}"] = value
             else:
                 rest[f"{parameter}.{name}"] = value
     return tensors, {"scalars": rest, "param_groups": state["param_groups"]}

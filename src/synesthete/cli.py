@@ -1,6 +1,7 @@
 """The `synesthete` command; heavy imports wait inside its functions, so that --help is instant."""
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from typing import Any
 
 from synesthete import __version__
 from synesthete.errors import UserError
+
+OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
+"""What the machine refuses and no code here can mend: no room, no permission."""
 
 SPLITS = "random (the deck's 90/10), official (FSDD's indices 0-4), or speaker:NAME"
 
@@ -26,12 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments) or 0)
     except UserError as error:
         print(f"synesthete: {error}", file=sys.stderr)
-        return 128 + int(getattr(error, "signal", 0)) if hasattr(error, "signal") else 2
+        stopped = getattr(error, "signal", None)
+        return 2 if stopped is None else 128 + int(stopped)
+    except OSError as error:
+        if error.errno not in OUTSIDE:
+            raise
+        print(f"synesthete: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("synesthete: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
 
 
 def demo(a: argparse.Namespace) -> None:
@@ -135,7 +143,9 @@ def evaluate(a: argparse.Namespace) -> None:
     models = [load(name) for name in a.model]
     data = models[0].artefact.data
     mix = _mix(a, data.get("split", "random"), bool(data.get("audio_synthetic")))
-    exam = scoring.prepare(*material.load(a.pairs or material.default(mix)), split=a.side)
+    folder = a.pairs or material.default(mix)
+    material.check_same(folder, data, asked=bool(a.pairs or a.split))
+    exam = scoring.prepare(*material.load(folder), split=a.side)
     answers = [scoring.evaluate(model, exam, a.seed) for model in models]
     card = scoring.pool(exam, answers, a.seed)
     if len(models) == 1 and a.side == "test":

@@ -1,5 +1,6 @@
 """What a command works on: recordings, digits, and the mix of both, built once and kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from synesthete.data.fsdd import Recordings
 from synesthete.data.labels import Labels
 from synesthete.data.mnist import Mnist
 from synesthete.data.sources import Unavailable, cache_directory
+from synesthete.errors import UserError
 from synesthete.progress import console
 
 Found = TypeVar("Found", Recordings, Mnist)
@@ -87,6 +89,27 @@ def _build(spoken: Recordings, config: MixConfig, out: Path) -> None:
 def load(folder: Path, splits: tuple[str, ...] | None = None) -> tuple[Alignment, Labels]:
     """An alignment and, for judging and reporting, its labels."""
     return storage.load(folder, splits), labels.load(folder)
+
+
+def check_same(folder: Path, trained_on: Mapping[str, Any], *, asked: bool) -> None:
+    """See that a model is scored on the split that it was trained on.
+
+    On another one, recordings of its training may stand among the test: refused, unless the user
+    `asked` for just that alignment; then the console is told.
+
+    Raises:
+        UserError: `folder` was not asked for and is another alignment.
+    """
+    if storage.read_header(folder)["digest"] == trained_on.get("digest"):
+        return
+    told = "this model was trained on another alignment than"
+    if not asked:
+        raise UserError(f"{told} the default mix; name it with --pairs DIR")
+    console.print(
+        f"{told} {folder}: what is test here may have been heard in training",
+        style="yellow",
+        soft_wrap=True,
+    )
 
 
 def facts(folder: Path) -> dict[str, Any]:
