@@ -276,3 +276,16 @@ def test_fetch_says_where_everything_came_from(
     monkeypatch.setattr(fsdd, "load", lambda *_, **__: stand_in())
     assert cli.main(["fetch", "fsdd"]) == 0
     assert "stand-in voices: synthesised" in capsys.readouterr().out
+
+
+def test_every_command_of_the_readme_is_understood() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    lines = [
+        line.partition("#")[0].split()[1:]
+        for line in readme.read_text(encoding="utf-8").splitlines()
+        if line.startswith("    synesthete ")
+    ]
+    assert len(lines) >= 6
+    for words in lines:
+        arguments, rest = cli._parser().parse_known_args(words)
+        assert arguments.command == "train" or not rest
