@@ -139,6 +139,7 @@ def test_inspect_tells_counts_and_provenance(
         (["generate", "/nowhere", "a.wav"], "no model"),
         (["pairs", "inspect", "/nowhere"], "not an alignment"),
         (["generate", "x", "y", "--stpes", "3"], "not understood"),
+        (["fetch", "minst"], "fsdd, mnist, speech"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_status_2(

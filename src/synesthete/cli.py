@@ -63,7 +63,9 @@ def fetch(a: argparse.Namespace) -> None:
         "mnist": lambda: mnist.load(a.data).origin,
         "speech": lambda: speech.synthesise().origin,
     }
-    for name in a.what or ("fsdd", "mnist"):
+    for name in a.what:
+        if name not in homes:
+            raise UserError(f"nothing called '{name}' to fetch; there are: {', '.join(homes)}")
         origin = homes[name]()
         print(f"{origin.name}: {origin.place}, {origin.detail}")
         for note in origin.notes:
@@ -265,8 +267,8 @@ def _parser() -> argparse.ArgumentParser:
     _data(p)
 
     p = _command_parser(commands, "fetch", fetch)
-    p.add_argument("what", nargs="*", choices=("fsdd", "mnist", "speech"), default=None,
-                   help="default: fsdd and mnist")  # fmt: skip
+    p.add_argument("what", nargs="*", default=["fsdd", "mnist"],
+                   help="fsdd, mnist, speech (default: fsdd and mnist)")  # fmt: skip
     _data(p)
 
     pairs = commands.add_parser("pairs", help="build and look at alignments").add_subparsers(
