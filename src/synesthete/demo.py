@@ -13,9 +13,7 @@ from torch import Tensor
 
 from synesthete import artefact, config, evaluate, material, report, runs
 from synesthete.data import audio
-from synesthete.data.alignment import Alignment
 from synesthete.data.batches import spectrograms
-from synesthete.data.labels import Labels
 from synesthete.evaluate import Answer, Exam
 from synesthete.family import Family, Generator, noise
 from synesthete.generate import Model, to_uint8
@@ -52,12 +50,10 @@ def demo(
         preset, alignment, material.facts(folder), out,
         seed=seed, resume=True, command=command, watch=watch,
     )  # fmt: skip
-    return score_and_report(out, exam, alignment, labels, command)
+    return score_and_report(out, exam, command)
 
 
-def score_and_report(
-    out: Path, exam: Exam, alignment: Alignment, labels: Labels, command: str
-) -> Path:
+def score_and_report(out: Path, exam: Exam, command: str) -> Path:
     """Score the finished run in `out`, write its scorecard and its report; the report's path."""
     held = artefact.read(str(out))
     model = Model(held)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from synesthete.config import ConfigError
+
 Shape = tuple[int, int, int]
 
 
@@ -99,14 +101,26 @@ class DenseDecoder(nn.Sequential):
         )  # fmt: skip
 
 
-def reconstruction_loss(kind: str, logits: Tensor, target: Tensor) -> Tensor:
-    """Reconstruction loss [I], summed over an image's pixels: the decoder's negative log-density.
+def _bernoulli(logits: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
-    `"bernoulli"`: cross-entropy of logits against targets in 0..1 (affine in the target);
-    `"gaussian"`: half the squared error of the sigmoid (unit variance; quadratic in the target).
+
+def _gaussian(logits: Tensor, target: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) - target).square() / 2
+
+
+DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian}
+"""The decoder's negative log-density of a pixel, up to a constant: cross-entropy of the logit
+against a target in 0..1 (affine in the target), or half the squared error of its sigmoid (unit
+variance; quadratic in the target)."""
+
+
+def reconstruction_loss(kind: str, logits: Tensor, target: Tensor) -> Tensor:
+    """Negative log-density [I] of images [I, C, H, W], summed over an image's pixels.
+
+    Raises:
+        ConfigError: `kind` is none of `DENSITIES`.
     """
-    if kind == "bernoulli":
-        loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    else:
-        loss = (torch.sigmoid(logits) - target).square() / 2
-    return loss.flatten(1).sum(1)
+    if kind not in DENSITIES:
+        raise ConfigError(f"no reconstruction '{kind}'; there are: {', '.join(DENSITIES)}")
+    return DENSITIES[kind](logits, target).flatten(1).sum(1)

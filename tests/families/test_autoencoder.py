@@ -1,8 +1,10 @@
 """The deterministic autoencoder: its loss, and that noise plays no part."""
 
+import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
+from synesthete.config import ConfigError
 from synesthete.data.batches import Batch, generator
 from synesthete.families.autoencoder import Config, Model
 from synesthete.family import Shapes
@@ -24,6 +26,15 @@ def test_a_recording_has_one_image() -> None:
     images = model.sample(torch.rand(2, 1, 48, 48), torch.zeros(2, 3, 0))
     assert torch.equal(images[:, 0], images[:, 1])
     assert torch.equal(images[:, 0], images[:, 2])
+
+
+def test_a_misspelt_density_is_refused() -> None:
+    batch = Batch(
+        torch.rand(1, 1, 48, 48), torch.rand(1, 1, 28, 28), torch.zeros(1).long(), torch.ones(1)
+    )
+    model = Model(Config(reconstruction="bernouli"), Shapes()).eval()
+    with pytest.raises(ConfigError, match="there are: bernoulli, gaussian"):
+        model.losses(batch, "all", generator(0))
 
 
 def test_it_stays_small() -> None:

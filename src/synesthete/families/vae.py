@@ -23,8 +23,9 @@ class Config:
     reconstruction: str = "bernoulli"
     """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
     relu_heads: bool = False
-    """Read "μ, σ: FC 64, ReLU" literally: a ReLU on both heads, σ itself coming out of the
-    second. Off, the heads are linear and the second gives log σ²."""
+    """Read "μ, σ: FC 64, ReLU" literally: a ReLU on both heads, σ itself (plus 0.001, or its
+    logarithm would be infinite) coming out of the second. Off, the heads are linear and the
+    second gives log σ²."""
 
 
 class Model(Generator):
