@@ -86,7 +86,10 @@ def speeds(found: dict[str, Any]) -> str:
     """The speeds, as ratios taken in one run."""
     if not found:
         return ""
-    parts = [f"## Speeds (`make bench`)\n\nOn {found['machine']}.\n"]
+    parts = [
+        f"## Speeds (`make bench`)\n\nOn {found['machine']}. On a CPU without bf16 instructions a bf16 "
+        "matrix product is emulated, so that a step's share of it means nothing there.\n"
+    ]
     for title, rows in found["tables"].items():
         names = list(rows[0])
         lines = ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]

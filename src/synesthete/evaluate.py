@@ -18,7 +18,7 @@ from synesthete.errors import UserError
 from synesthete.family import noise
 from synesthete.generate import Model, to_uint8
 from synesthete.judges import load_judge, read
-from synesthete.progress import bar
+from synesthete.progress import bar, busy
 
 SAMPLES = 16
 """Images a recording, for consistency and diversity within a recording."""
@@ -111,13 +111,16 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
     side, train = alignment.subset(split), alignment.subset("train")
     digit = np.array([DIGITS.index(name) for name in labels.classes])
     unseen = np.array([key in labels.judge_unseen for key in train.image_ids])
+    with busy("reading real images"):
+        real = judged(side.images[side.edges[:, 1], 0])
+        floor = judged(train.images[unseen, 0]) if unseen.any() else None
     return Exam(
         alignment=side,
         split=split,
         speakers=np.array([labels.groups.get(group, group) for group in side.audio_groups]),
         wanted=digit[labels.of(side)[1][side.edges[:, 1]]],
-        real=judged(side.images[side.edges[:, 1], 0]),
-        floor=judged(train.images[unseen, 0]) if unseen.any() else None,
+        real=real,
+        floor=floor,
         train_images=train.images[:, 0],
         train_classes=digit[labels.of(train)[1]],
         train=train,
@@ -179,7 +182,8 @@ def score(exam: Exam, images: Images, samples: Images | None = None, seed: int =
 def evaluate(model: Model, exam: Exam, seed: int = 0) -> Answer:
     """The scorecard of one model, with the images behind it."""
     images, samples, seconds = draw(model, exam, seed)
-    answer = score(exam, images, samples, seed)
+    with busy("scoring"):
+        answer = score(exam, images, samples, seed)
     answer.scorecard.update(
         model=model.artefact.preset.name,
         seed=model.artefact.training["seed"],
@@ -225,7 +229,8 @@ def baselines(model: Model, exam: Exam, seed: int = 0) -> dict[str, Answer]:
     """
     rng = np.random.default_rng((seed, 1))
     real = exam.alignment.images[exam.alignment.edges[:, 1], 0]
-    ceiling = score(exam, real, seed=seed)
+    with busy("scoring real images"):
+        ceiling = score(exam, real, seed=seed)
     floors = dict.fromkeys(("fld", "kid", "precision", "recall", "density", "coverage"))
     if exam.floor is not None:
         floors |= _distances(exam.floor, exam, rng)

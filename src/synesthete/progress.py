@@ -1,7 +1,7 @@
 """Progress bars, on standard error, for everything that lasts longer than a glance."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -29,6 +29,11 @@ class Bar:
         self._progress.advance(self._task, by)
         if note is not None:
             self._progress.update(self._task, note=note)
+
+
+def busy(description: str) -> AbstractContextManager[object]:
+    """A sign of life while the block runs, for work that cannot be counted."""
+    return console.status(description) if console.is_terminal else nullcontext()
 
 
 @contextmanager
