@@ -87,8 +87,8 @@ def speeds(found: dict[str, Any]) -> str:
     if not found:
         return ""
     parts = [
-        f"## Speeds (`make bench`)\n\nOn {found['machine']}. On a CPU without bf16 instructions a bf16 "
-        "matrix product is emulated, so that a step's share of it means nothing there.\n"
+        f"## Speeds (`make bench`)\n\nOn {found['machine']}. On a CPU without bf16 instructions a "
+        "bf16 matrix product is emulated: a step's share of it means nothing there.\n"
     ]
     for title, rows in found["tables"].items():
         names = list(rows[0])
