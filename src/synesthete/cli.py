@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"synesthete: {error}", file=sys.stderr)
         stopped = getattr(error, "signal", None)
         return 2 if stopped is None else 128 + int(stopped)
+    except BrokenPipeError:
+        return 0
     except OSError as error:
         if error.errno not in OUTSIDE:
             raise
