@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench scores clean
+.PHONY: setup demo test test-all lint bench scores reproduce clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -33,6 +33,11 @@ bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 
 scores: .venv/.installed-dev  ## train and score every published recipe (about two hours, resumable)
 	$(BIN)/python bench/scores.py
+
+reproduce: .venv/.installed-dev  ## every system of the deck beside its figures -> docs (hours, resumable)
+	$(BIN)/synesthete reproduce --out runs/reproduce
+	rm -rf docs/figures
+	cp -r runs/reproduce/reproduction.md runs/reproduce/figures docs/
 
 clean:  ## forget the environment (runs and data stay)
 	rm -rf .venv

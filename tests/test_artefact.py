@@ -69,6 +69,11 @@ def test_the_card_has_recipe_command_and_numbers(trained: Path) -> None:
     assert "| agreement | 0.9876 |" in card
     assert "[0.9, 1.0]" in card
     assert "fld" not in card
+    tables = {"retrieval": {"there": {"mAP": 0.5, "mAP_ci95": [0.4, 0.6]}, "back": None}}
+    shares = {"agreement_per_class": {"3": {"value": 0.1, "n": 7}}}
+    card = artefact.card(held, {**tables, **shares})
+    assert "| retrieval there mAP | 0.5 |" in card
+    assert "per_class" not in card
 
 
 def test_altered_weights_are_refused(copied: Path) -> None:

@@ -53,6 +53,32 @@ def test_an_epoch_visits_each_sample_once_and_epochs_differ(
         assert epochs[0] != epochs[1]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.integers(0, 5))
+def test_a_recording_s_images_come_together_and_none_is_left_out(
+    edges: int, recordings: int, together: int, seed: int
+) -> None:
+    source = numbered(edges, recordings)
+    degrees = np.bincount(source.edges[:, 0].numpy())
+    epoch = int((-(-degrees // together)).sum()) * together
+    stream = batches.batches(source, together, PLAIN, seed, images_per_recording=together)
+    seen: list[int] = []
+    for _ in range(epoch // together):
+        batch = next(stream)
+        assert len(batch.audio) == 1
+        seen += batch.weight.long().tolist()
+    assert set(seen) == set(range(edges))
+    counts = np.bincount(seen, minlength=edges)
+    for recording in range(recordings):  # only the last block is filled up, evenly
+        mine = counts[source.edges[:, 0].numpy() == recording]
+        if len(mine):
+            assert mine.sum() == -(-len(mine) // together) * together
+            assert mine.max() - mine.min() <= 1
+    second = [w for _ in range(epoch // together) for w in next(stream).weight.long().tolist()]
+    if edges > 12 and together < 4:
+        assert seen != second
+
+
 def test_a_batch_keeps_every_image_with_its_recording_and_its_weight() -> None:
     batch = next(batches.batches(numbered(20, recordings=4), 9, PLAIN, 1))
     assert len(batch.audio) <= 4

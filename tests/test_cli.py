@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from synesthete import cli, evaluate, material
-from synesthete.data import fsdd, mnist, speech, storage, toy
+from synesthete.data import fsdd, mix, mnist, speech, storage, toy
 from synesthete.data.alignment import Alignment
 from synesthete.data.labels import FILE as LABELS_FILE
 from synesthete.data.labels import Labels
@@ -91,6 +91,23 @@ def test_evaluate_writes_the_scorecard_for_scripts_and_for_the_model(
     assert json.loads(capsys.readouterr().out)["agreement"] == card["agreement"]
 
 
+def test_a_matcher_is_scored_by_what_matchers_do_alone_or_over_seeds(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, quick = [str(tmp_path / name) for name in ("one", "two")], [*QUICK, "--width", "8"]
+    for seed, run in enumerate(runs):
+        options = ["--pairs", str(pairs), "--out", run, "--seed", str(seed), *quick]
+        assert cli.main(["train", "avc", *options]) == 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", runs[0], "--pairs", str(pairs)]) == 0
+    assert "retrieval image_to_audio mAP" in capsys.readouterr().out
+    card = json.loads((tmp_path / "one" / "scorecard.json").read_text())
+    assert tuple(card) == (*evaluate.KEYS, "correspondence", "retrieval")
+    assert "| correspondence accuracy |" in (tmp_path / "one" / "README.md").read_text()
+    assert cli.main(["evaluate", *runs, "--pairs", str(pairs), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == [0, 1]
+
+
 def test_several_models_are_scored_as_seeds_of_one(
     pairs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +178,7 @@ def test_help_comes_without_torch_and_a_wrong_option_says_so() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0
-    for command in ("demo", "fetch", "pairs", "train", "evaluate", "generate"):
+    for command in ("demo", "fetch", "pairs", "train", "evaluate", "generate", "retrieve"):
         assert command in done.stdout
 
 
@@ -269,6 +286,23 @@ def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(
     assert [p.name for p in (out / "checkpoints").iterdir()] == ["step-00000002"]
     assert cli.main([*arguments, "--resume"]) == 0
     assert (out / "model.safetensors").exists()
+
+
+def test_the_shuffled_control_has_a_folder_of_its_own_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = as_digits(toy.build(recordings=80, images=400))
+    monkeypatch.setattr(fsdd, "load", stand_in)
+    monkeypatch.setattr(mnist, "load", stand_in)
+    monkeypatch.setattr(mix, "build", lambda *_, **__: plain)
+    out = tmp_path / "control"
+    assert cli.main(["pairs", "mix", "--shuffled", "--out", str(out)]) == 0
+    assert storage.read_header(out)["provenance"]["shuffled"] is True
+    folders = [material.default(material.MixConfig(shuffled=s)) for s in (False, True)]
+    assert folders[0] != folders[1]
+    digests = [storage.read_header(f)["digest"] for f in (*folders, out)]
+    assert digests[0] == plain[0].digest()
+    assert digests[1] == digests[2] != digests[0]
 
 
 def test_fetch_says_where_everything_came_from(

@@ -30,10 +30,16 @@ LAYERS = (
     ("train",),
     ("artefact", "judges", "metrics.shapes"),
     ("metrics.*",),
+    ("metrics.jackknife",),
     ("metrics",),
-    ("runs", "material", "generate", "figures"),
+    ("runs", "material", "generate", "figures", "matching", "similarity"),
     ("deliver", "evaluate", "report"),
+    ("evaluate_images", "evaluate_matches", "retrieve"),
     ("demo",),
+    ("reproduce.*",),
+    ("reproduce.stage",),
+    ("reproduce.story",),
+    ("reproduce",),
     ("cli",),
 )
 """From sources to the command line; files of one line may not import each other."""

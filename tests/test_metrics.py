@@ -411,6 +411,23 @@ def test_rankings_score_as_sklearn_does(rng: np.random.Generator) -> None:
         assert metrics.ndcg_at(scores, graded, k) == pytest.approx(ndcg_score(graded, scores, k=k))
 
 
+@few
+@given(seeds)
+def test_the_measures_of_each_query_are_those_of_a_ranking_of_it_alone(
+    rng: np.random.Generator,
+) -> None:
+    scores, graded = rng.integers(9, size=(6, 40)), rng.integers(3, size=(6, 40))  # with ties
+    graded[:, 0] = 1
+    found = metrics.per_query(scores, graded, recalls=(1, 3), ndcg=30)
+    assert list(found) == ["recall@1", "recall@3", "mAP", "ndcg@30"]
+    for row in range(6):
+        alone = scores[row : row + 1], graded[row : row + 1]
+        assert found["recall@1"][row] == metrics.recall_at(*alone, 1)
+        assert found["recall@3"][row] == metrics.recall_at(*alone, 3)
+        assert found["mAP"][row] == pytest.approx(metrics.mean_average_precision(*alone))
+        assert found["ndcg@30"][row] == pytest.approx(metrics.ndcg_at(*alone, 30))
+
+
 def test_recall_counts_queries_with_a_hit_among_the_first_k() -> None:
     scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1]])
     relevant = np.array([[0, 1, 1], [0, 0, 1]], bool)

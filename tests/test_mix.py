@@ -172,6 +172,32 @@ def test_a_seed_draws_other_pairs_but_never_another_test_set() -> None:
     assert (first.edges != other.edges).any()
 
 
+@pytest.mark.parametrize("validation", [None, "random"])
+def test_the_control_gives_each_split_s_edges_each_other_s_images(validation: str | None) -> None:
+    _, _, plain, labels = deck()
+    if validation:
+        plain, labels = mix.build(*deck()[:2], validation=validation)
+    control = mix.shuffled(plain, 7)
+    for field in ("audio_ids", "audio_splits", "image_ids", "image_splits", "audio_groups"):
+        assert getattr(control, field) == getattr(plain, field)
+    control.check_leakage()  # no edge joins two splits
+    for column in (0, 1):
+        before, after = (np.sort(a.edges[:, column]) for a in (plain, control))
+        np.testing.assert_array_equal(before, after)
+    audio_classes, image_classes = labels.of(control)
+    alike = audio_classes[control.edges[:, 0]] == image_classes[control.edges[:, 1]]
+    assert alike.mean() < 0.2  # a tenth, by chance; 1 before
+    assert control.provenance == {**plain.provenance, "shuffled": True, "shuffle_seed": 7}
+
+
+def test_the_control_is_drawn_by_its_seed_and_has_a_digest_of_its_own() -> None:
+    plain, _ = mix.build(*small())
+    first, again, other = (mix.shuffled(plain, seed) for seed in (0, 0, 1))
+    assert first.digest() == again.digest()
+    assert len({plain.digest(), first.digest(), other.digest()}) == 3
+    np.testing.assert_array_equal(first.edges, first.edges[np.lexsort(first.edges.T[::-1])])
+
+
 def test_validation_takes_from_the_train_part_alone() -> None:
     spoken, seen, whole, _ = deck()
     tuned, labels = mix.build(spoken, seen, validation="random", seed=3)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -140,7 +140,7 @@ def card(artefact: Artefact, scorecard: Mapping[str, Any] | None) -> str:
     )
     return f"""# {artefact.preset.name}
 
-A model that draws images from audio, trained by [synesthete](https://github.com/synesthete)
+A model of what is heard and seen together, trained by [synesthete](https://github.com/synesthete)
 on the alignment of recordings and images alone: it has seen no label.
 
 ## Data
@@ -160,7 +160,7 @@ on {training["threads"]} CPU threads with torch {training["torch"]}:
 
 ## Limits
 It knows the voices, microphones and images it was trained on; other speakers are read worse (see
-the report). It draws something for any sound, also for one that is no digit.
+the report). It answers to any sound, also to one that is no digit.
 
 ## Licence
 Apache-2.0 for the weights. FSDD is CC BY-SA 4.0, MNIST CC BY-SA 3.0.
@@ -170,8 +170,17 @@ Apache-2.0 for the weights. FSDD is CC BY-SA 4.0, MNIST CC BY-SA 3.0.
 def _numbers(scorecard: Mapping[str, Any] | None) -> str:
     if scorecard is None:
         return "Not scored yet: `synesthete evaluate` writes them here."
-    rows = [f"| {k} | {v:.4g} |" for k, v in scorecard.items() if isinstance(v, int | float)]
+    rows = [f"| {name} | {value:.4g} |" for name, value in _numeric(scorecard)]
     interval = scorecard.get("agreement_ci95")
     told = f"\n\nAgreement, 95% interval over recordings: {interval}." if interval else ""
     source = scorecard.get("audio_source")
     return f"Audio: {source}.\n\n| | |\n|---|---|\n" + "\n".join(rows) + told
+
+
+def _numeric(card: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a scorecard and of its tables, but for those of single classes."""
+    for key, value in card.items():
+        if isinstance(value, int | float):
+            yield before + key, value
+        elif isinstance(value, Mapping) and "value" not in value:
+            yield from _numeric(value, f"{before}{key} ")

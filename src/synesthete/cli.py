@@ -4,7 +4,7 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,22 +142,36 @@ def evaluate(a: argparse.Namespace) -> None:
     """The scorecard of a model, or of several seeds of one recipe together."""
     from synesthete import artefact, material
     from synesthete import evaluate as scoring
-    from synesthete.generate import load
 
-    models = [load(name) for name in a.model]
-    data = models[0].artefact.data
-    mix = _mix(a, data.get("split", "random"), bool(data.get("audio_synthetic")))
-    folder = a.pairs or material.default(mix)
-    material.check_same(folder, data, asked=bool(a.pairs or a.split))
+    held = [artefact.read(name) for name in a.model]
+    folder = a.pairs or material.default(_mix_of(a, held[0].data))
+    material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
     exam = scoring.prepare(*material.load(folder), split=a.side)
-    answers = [scoring.evaluate(model, exam, a.seed) for model in models]
-    card = scoring.pool(exam, answers, a.seed)
-    if len(models) == 1 and a.side == "test":
-        artefact.write_scorecard(models[0].artefact, Path(models[0].artefact.name), card)
+    card = _card(held, exam, a.seed)
+    if len(held) == 1 and a.side == "test":
+        artefact.write_scorecard(held[0], Path(held[0].name), card)
     if a.json:
         _write_json(card, a.json)
     if a.json != "-":
         _print_scorecard(card)
+
+
+def _card(held: Sequence[Any], exam: Any, seed: int) -> dict[str, Any]:
+    """The scorecard of a model, or of several seeds of one recipe, by its kind."""
+    from synesthete.family import ImageModel, Matcher
+
+    if isinstance(held[0].model, Matcher):
+        from synesthete import evaluate_matches, matching
+
+        return evaluate_matches.evaluate([matching.Model(h) for h in held], exam, seed)
+    if isinstance(held[0].model, ImageModel):
+        from synesthete import evaluate_images
+
+        return evaluate_images.pool([evaluate_images.evaluate(h, exam, seed) for h in held])
+    from synesthete import evaluate as scoring
+    from synesthete.generate import Model
+
+    return scoring.pool(exam, [scoring.evaluate(Model(h), exam, seed) for h in held], seed)
 
 
 def generate(a: argparse.Namespace) -> int:
@@ -168,6 +182,32 @@ def generate(a: argparse.Namespace) -> int:
     return deliver(
         load(a.model), find_audio(a.files), a.n, seed=a.seed, out=a.out, npz=a.npz, listing=a.json
     )
+
+
+def retrieve(a: argparse.Namespace) -> int:
+    """Nearest images (or recordings) for audio files; goes on past bad ones."""
+    from synesthete import matching, material
+    from synesthete.generate import find_audio
+    from synesthete.retrieve import gallery
+    from synesthete.retrieve import retrieve as deliver
+
+    model, files = matching.load(a.model), find_audio(a.files)
+    folder = a.pairs or material.default(_mix_of(a, model.artefact.data))
+    shown = gallery(model, folder, a.what)
+    return deliver(model, files, shown, a.k, out=a.out, listing=a.json)
+
+
+def reproduce(a: argparse.Namespace) -> None:
+    """Every number and figure of the deck, beside ours."""
+    from synesthete.reproduce import reproduce as run
+
+    out = a.out or Path("runs/reproduce-quick" if a.quick else "runs/reproduce")
+    print(run(out, quick=a.quick, only=a.only, data=a.data))
+
+
+def _mix_of(a: argparse.Namespace, data: Mapping[str, Any]) -> Any:
+    """The default mix that is most like what a model was trained on."""
+    return _mix(a, data.get("split") or "random", bool(data.get("audio_synthetic")))
 
 
 def _mix(a: argparse.Namespace, split: str = "random", synthetic: bool = False) -> Any:
@@ -181,6 +221,7 @@ def _mix(a: argparse.Namespace, split: str = "random", synthetic: bool = False) 
         data=a.data,
         other_speakers=a.other_speakers,
         synthetic=a.synthetic or synthetic,
+        shuffled=getattr(a, "shuffled", False),
     )
 
 
@@ -221,14 +262,24 @@ def _print_scorecard(card: dict[str, Any]) -> None:
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in card.items():
-        if isinstance(value, dict):
-            parts = (f"{k} {v['value']:.1%}" for k, v in value.items())
-            table.add_row(name, "  ".join(parts))
-        elif isinstance(value, list):
-            table.add_row(name, ", ".join(f"{v:.4g}" for v in value))
-        elif name not in ("model", "audio_source", "split"):
-            table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        if name not in ("model", "audio_source", "split"):
+            for row in _rows(name, value):
+                table.add_row(*row)
     Console().print(table)
+
+
+def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """An entry of a scorecard in words; the shares of several classes go on one line."""
+    tables = isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+    if tables and all("value" in entry for entry in value.values()):
+        yield name, "  ".join(f"{key} {entry['value']:.1%}" for key, entry in value.items())
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _rows(f"{name} {key}", entry)
+    elif isinstance(value, list):
+        yield name, ", ".join(f"{v:.4g}" for v in value)
+    else:
+        yield name, f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _print_alignment(told: dict[str, Any]) -> None:
@@ -281,6 +332,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--split", help=SPLITS)
     p.add_argument("--validation", help="hold out train recordings too: random or speaker:NAME")
     p.add_argument("--pair-seed", type=int, default=0, help="of the pairs (default: 0)")
+    p.add_argument("--shuffled", action="store_true",
+                   help="the control: each split's pairs swap their images")  # fmt: skip
     _data(p)
     p = _command_parser(pairs, "inspect", pairs_inspect)
     p.add_argument("dir", type=Path, help="a folder that `synesthete pairs` wrote")
@@ -316,6 +369,22 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--npz", type=Path, help="all images in one NumPy file instead")
     p.add_argument("--json", metavar="FILE", help="what was written where; - for standard output")
     _seed(p)
+
+    p = _command_parser(commands, "retrieve", retrieve)
+    p.add_argument("model", help="the run or artefact folder of a matcher, such as of avc or ave")
+    p.add_argument("files", nargs="+", help="audio files, globs, folders (searched recursively)")
+    p.add_argument("-k", type=int, default=10, help="neighbours a file (default: 10)")
+    p.add_argument("--what", default="images", choices=("images", "audio"), help="default: images")
+    p.add_argument("--pairs", type=Path, help="an alignment to search (default: the mix)")
+    p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: neighbours)")
+    p.add_argument("--json", metavar="FILE", help="ids and scores; - for standard output")
+    _data(p)
+
+    p = _command_parser(commands, "reproduce", reproduce)
+    p.add_argument("--quick", action="store_true", help="a few steps of each, under 20 minutes")
+    p.add_argument("--only", default="", metavar="NAME", help="systems whose name begins so")
+    p.add_argument("--out", type=Path, help="default: runs/reproduce, or runs/reproduce-quick")
+    p.add_argument("--data", type=Path, help="a directory with FSDD or MNIST")
     return parser
 
 

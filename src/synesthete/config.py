@@ -30,12 +30,17 @@ class TrainingConfig:
     objective: str = "grouped"
     """`"pairs"`: each edge is a sample. `"grouped"`: each recording meets the mean of its images,
     weighted by how many they are; the same expected gradient without the sampling noise."""
+    images_per_recording: int = 1
+    """Pairs that a recording brings to a batch: with k, the encoder runs on batch_size / k
+    recordings. The same edges an epoch, in blocks (`"pairs"` only)."""
     learning_rate: float = 1e-3
     """Adam's step size; with a schedule, its peak."""
     schedule: str = "constant"
     """`"constant"`, or `"cosine"`: 10% linear warm-up, then down to zero."""
     weight_decay: float = 0.0
     """Decoupled (AdamW), on every parameter."""
+    adam_beta1: float = 0.9
+    """Adam's decay of the gradient's average; GANs take 0.5 (Radford et al. 2016, section 3)."""
     ema: float = 0.0
     """Decay a step of the averaged weights that the artefact keeps; 0 keeps the last weights."""
     precision: str = "32-true"
@@ -44,12 +49,24 @@ class TrainingConfig:
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every"):
+        for name in ("steps", "batch_size", "checkpoint_every", "images_per_recording"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}, wanted 1 or more")
         _one_of("training.objective", self.objective, ("pairs", "grouped"))
         _one_of("training.schedule", self.schedule, ("constant", "cosine"))
         _one_of("training.precision", self.precision, ("32-true", "bf16-mixed"))
+        if self.batch_size % self.images_per_recording:
+            raise ConfigError(
+                f"training.batch_size is {self.batch_size}, no multiple of "
+                f"training.images_per_recording, {self.images_per_recording}"
+            )
+        if self.images_per_recording > 1 and self.objective == "grouped":
+            raise ConfigError(
+                "training.images_per_recording above 1 needs objective 'pairs': a grouped "
+                "recording has one image, its mean"
+            )
+        if not 0 <= self.adam_beta1 < 1:
+            raise ConfigError(f"training.adam_beta1 is {self.adam_beta1}, wanted 0 <= beta < 1")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"training.ema is {self.ema}, wanted 0 <= ema < 1")
         if self.learning_rate <= 0:

@@ -14,7 +14,7 @@ from synesthete.data import audio
 from synesthete.errors import UserError
 from synesthete.figures import tile
 from synesthete.files import whole_file
-from synesthete.generate import BATCH, Model
+from synesthete.generate import Model
 from synesthete.progress import bar
 
 Images = NDArray[np.uint8]
@@ -48,7 +48,7 @@ def deliver(
         if npz:
             images[row] = found
         if out:
-            records[row]["written"] = str(_sheet(found, out, files, row))
+            records[row]["written"] = str(sheet(found, out, files, row))
     if npz:
         _write_npz(npz, files, records, images, model, n)
     _tell(records, listing, npz)
@@ -60,26 +60,33 @@ def _generated(
 ) -> Iterator[tuple[int, Images]]:
     """Row and images of each good file; the errors of the others go into their records."""
     with bar("generating", len(files)) as progress:
-        for first in range(0, len(files), BATCH):
-            rows, waveforms = [], []
-            for row in range(first, min(first + BATCH, len(files))):
-                try:
-                    waveforms.append(audio.load(files[row]))
-                    rows.append(row)
-                except audio.AudioError as error:
-                    records[row]["error"] = str(error)
-                    print(f"synesthete: {error}", file=sys.stderr)
-            for row, waveform in zip(rows, waveforms, strict=True):
-                yield row, model.draw([waveform], n, seed=seed, first=row)[0]
-                progress.advance()
+        for row, waveform in usable(files, records):
+            yield row, model.draw([waveform], n, seed=seed, first=row)[0]
+            progress.advance()
 
 
-def _sheet(images: Images, out: Path, files: Sequence[str], row: int) -> Path:
-    """Write one file's images as a contact sheet; files of one name get a number."""
+def usable(
+    files: Sequence[str], records: list[dict[str, Any]]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Row and clip of each good file; a bad one gets a line on standard error, and its record."""
+    for row, file in enumerate(files):
+        try:
+            waveform = audio.load(file)
+        except audio.AudioError as error:
+            records[row]["error"] = str(error)
+            print(f"synesthete: {error}", file=sys.stderr)
+            continue
+        yield row, waveform
+
+
+def sheet(
+    images: Images, out: Path, files: Sequence[str], row: int, columns: int | None = None
+) -> Path:
+    """Write one file's images as a contact sheet, square by default; equal names get a number."""
     stem = Path(files[row]).stem
     before = sum(Path(file).stem == stem for file in files[:row])
     path = out / (f"{stem}-{before + 1}.png" if before else f"{stem}.png")
-    columns = int(np.ceil(np.sqrt(len(images))))
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
     with whole_file(path) as draft:
         Image.fromarray(tile(images, columns, gap=1)).save(draft, "PNG")
     return path
@@ -105,12 +112,18 @@ def _write_npz(
 
 def _tell(records: Sequence[dict[str, Any]], listing: str | None, npz: Path | None) -> None:
     """Say what was written: lines for people, JSON for scripts."""
+    if write_listing(records, listing):
+        return
+    written = [record["written"] for record in records if record["written"]]
+    print("\n".join(written + ([str(npz)] if npz else [])))
+
+
+def write_listing(records: Sequence[dict[str, Any]], listing: str | None) -> bool:
+    """Write the records as JSON to a file, if any; whether they took standard output (`-`)."""
     told = json.dumps(list(records), indent=2, ensure_ascii=False) + "\n"
     if listing == "-":
         sys.stdout.write(told)
-        return
-    if listing:
+    elif listing:
         with whole_file(Path(listing)) as draft:
             draft.write_text(told, encoding="utf-8")
-    written = [record["written"] for record in records if record["written"]]
-    print("\n".join(written + ([str(npz)] if npz else [])))
+    return listing == "-"

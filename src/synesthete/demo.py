@@ -142,7 +142,7 @@ def _data(
         classes=evaluate.DIGITS,
         confusion=confusion(exam.wanted, answer.reading.read, len(evaluate.DIGITS)),
         curves=curves(out),
-        latent=_plane(model.embed_spectrogram(pictures)),
+        latent=plane(model.embed_spectrogram(pictures)),
         latent_labels=[evaluate.DIGITS[c] for c in heard],
         latent_speakers=exam.speakers.tolist(),
         failures=_examples(pictures, exam, answer, _failures(exam, answer)),
@@ -202,7 +202,7 @@ def _grid(
     }
 
 
-def _plane(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def plane(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """The first two principal components of float32[R, D]."""
     centred = vectors - vectors.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)

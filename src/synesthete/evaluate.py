@@ -65,6 +65,10 @@ class Exam:
     """str[R], the name of each recording's speaker or source."""
     wanted: Rows
     """int64[E], the digit of each pair."""
+    heard: Rows
+    """int64[R], the digit of each recording."""
+    seen: Rows
+    """int64[I], the digit of each image."""
     real: Reading
     """The real image of each pair."""
     floor: Reading | None
@@ -77,6 +81,12 @@ class Exam:
     def recordings(self) -> Rows:
         """int64[E], the recording of each pair."""
         return self.alignment.edges[:, 0]
+
+    @property
+    def real_images(self) -> Images:
+        """uint8[E, 28, 28], the real image of each pair."""
+        images: Images = self.alignment.images[self.alignment.edges[:, 1], 0]
+        return images
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,7 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
         )
     side, train = alignment.subset(split), alignment.subset("train")
     digit = np.array([DIGITS.index(name) for name in labels.classes])
+    heard, seen = (digit[kinds] for kinds in labels.of(side))
     unseen = np.array([key in labels.judge_unseen for key in train.image_ids])
     with busy("reading real images"):
         real = judged(side.images[side.edges[:, 1], 0])
@@ -118,7 +129,9 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
         alignment=side,
         split=split,
         speakers=np.array([labels.groups.get(group, group) for group in side.audio_groups]),
-        wanted=digit[labels.of(side)[1][side.edges[:, 1]]],
+        wanted=seen[side.edges[:, 1]],
+        heard=heard,
+        seen=seen,
         real=real,
         floor=floor,
         train_images=train.images[:, 0],
@@ -155,7 +168,6 @@ def score(exam: Exam, images: Images, samples: Images | None = None, seed: int =
     agreement = metrics.share(right, pairs, rng)
     names = exam.wanted.astype(str)
     classes = exam.wanted, exam.train_classes, exam.wanted
-    real_images = exam.alignment.images[exam.alignment.edges[:, 1], 0]
     card: Scorecard = {
         **dict.fromkeys(KEYS),
         "audio_source": exam.alignment.provenance.get("audio_source"),
@@ -168,15 +180,15 @@ def score(exam: Exam, images: Images, samples: Images | None = None, seed: int =
         "agreement_per_speaker": metrics.share_by(right, pairs, exam.speakers[pairs], rng),
         "second_judge_agreement": float((reading.second == exam.wanted).mean()),
         "judge_accuracy": float((exam.real.read == exam.wanted).mean()),
-        **_distances(reading, exam, rng),
+        **distances(reading, exam, rng),
         "diversity_ratio": metrics.diversity_ratio(_as_judged(reading, exam.wanted), _real(exam)),
         "memorised_fraction": metrics.memorised_fraction(
-            images, exam.train_images, real_images, classes
+            images, exam.train_images, exam.real_images, classes
         ),
     }
     if samples is not None:
         card |= _within(samples, exam)
-    return Answer(images, reading, {k: _plain(v) for k, v in card.items()})
+    return Answer(images, reading, {k: plain(v) for k, v in card.items()})
 
 
 def evaluate(model: Model, exam: Exam, seed: int = 0) -> Answer:
@@ -206,18 +218,22 @@ def pool(exam: Exam, answers: Sequence[Answer], seed: int = 0) -> Scorecard:
     rng, pairs = np.random.default_rng(seed), exam.recordings
     agreement = metrics.share(right, pairs, rng)
     names = exam.wanted.astype(str)
-    pooled = dict(cards[0]) | {
-        key: float(np.mean([card[key] for card in cards]))
-        for key, value in cards[0].items()
-        if isinstance(value, float) and all(card[key] is not None for card in cards)
-    }
-    return pooled | {
-        "seed": [card["seed"] for card in cards],
+    return averaged(cards) | {
         "agreement": agreement["value"],
         "agreement_ci95": agreement["ci95"],
         "agreement_per_class": metrics.share_by(right, pairs, names, rng),
         "agreement_per_speaker": metrics.share_by(right, pairs, exam.speakers[pairs], rng),
     }
+
+
+def averaged(cards: Sequence[Scorecard]) -> Scorecard:
+    """The first scorecard with the means of all for its numbers, and their seeds."""
+    means = {
+        key: float(np.mean([card[key] for card in cards]))
+        for key, value in cards[0].items()
+        if isinstance(value, float) and all(card[key] is not None for card in cards)
+    }
+    return cards[0] | means | {"seed": [card["seed"] for card in cards]}
 
 
 def baselines(model: Model, exam: Exam, seed: int = 0) -> dict[str, Answer]:
@@ -228,13 +244,13 @@ def baselines(model: Model, exam: Exam, seed: int = 0) -> dict[str, Answer]:
     model's latent space; the real test images shuffled.
     """
     rng = np.random.default_rng((seed, 1))
-    real = exam.alignment.images[exam.alignment.edges[:, 1], 0]
+    real = exam.real_images
     with busy("scoring real images"):
         ceiling = score(exam, real, seed=seed)
     floors = dict.fromkeys(("fld", "kid", "precision", "recall", "density", "coverage"))
     if exam.floor is not None:
-        floors |= _distances(exam.floor, exam, rng)
-    ceiling.scorecard.update({k: _plain(v) for k, v in floors.items()})
+        floors |= distances(exam.floor, exam, rng)
+    ceiling.scorecard.update({k: plain(v) for k, v in floors.items()})
     means = np.stack([
         exam.train_images[exam.train_classes == c].mean(0) if (exam.train_classes == c).any()
         else np.zeros(real.shape[1:]) for c in range(len(DIGITS))
@@ -269,7 +285,7 @@ def _neighbours(model: Model, exam: Exam, rng: np.random.Generator) -> Images:
     return images
 
 
-def _distances(reading: Reading, exam: Exam, rng: np.random.Generator) -> dict[str, Any]:
+def distances(reading: Reading, exam: Exam, rng: np.random.Generator) -> dict[str, Any]:
     """Fréchet and kernel distance and PRDC to the real images, with their floors."""
     real = exam.real.features
     floor = None if exam.floor is None else exam.floor.features
@@ -309,10 +325,10 @@ def _real(exam: Exam) -> metrics.Judged:
     return _as_judged(exam.real, exam.wanted)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A JSON value; not-a-number becomes null."""
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value

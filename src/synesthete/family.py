@@ -73,6 +73,45 @@ class Generator(Family):
         return images.reshape(count, n, *images.shape[1:])
 
 
+class Matcher(Family):
+    """A family that tells which audio and which images belong together, by two encoders."""
+
+    audio_encoder: nn.Sequential
+    """Layers in their order; `similarity` looks at each."""
+    image_encoder: nn.Sequential
+
+    def embed_audio(self, audio: Tensor) -> Tensor:
+        """Spectrograms float32[A, 1, bands, columns] -> float32[A, E]."""
+        raise NotImplementedError
+
+    def embed_image(self, image: Tensor) -> Tensor:
+        """Images float32[I, C, H, W] in 0..1 -> float32[I, E]."""
+        raise NotImplementedError
+
+    def match(self, audio: Tensor, image: Tensor) -> Tensor:
+        """Embeddings [A, E] and [I, E] -> logits float32[A, I] that they belong together."""
+        raise NotImplementedError
+
+    def score(self, audio: Tensor, image: Tensor) -> Tensor:
+        """Spectrograms and images -> logits float32[A, I] that they belong together."""
+        return self.match(self.embed_audio(audio), self.embed_image(image))
+
+
+class ImageModel(Family):
+    """A family of images alone: it draws them from noise, and redraws what it is shown."""
+
+    noise_size: int
+    """Length D of the noise that one image takes."""
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Standard normal float32[B, D] -> images [B, C, H, W] in 0..1."""
+        raise NotImplementedError
+
+    def reconstruct(self, image: Tensor) -> Tensor | None:
+        """Images [B, C, H, W] in 0..1 -> the same, redrawn; None where there is no encoder."""
+        return None
+
+
 def names() -> list[str]:
     """The families there are: the files of `synesthete.families`."""
     return sorted(module.name for module in pkgutil.iter_modules(families.__path__))

@@ -33,6 +33,8 @@ class MixConfig:
     """Also use further speakers found beside the deck's four."""
     synthetic: bool = False
     """Use synthetic speakers although FSDD may be there."""
+    shuffled: bool = False
+    """Give each split's pairs each other's images: the control that nothing can be learnt from."""
 
 
 def build(config: MixConfig, out: Path) -> None:
@@ -43,7 +45,10 @@ def build(config: MixConfig, out: Path) -> None:
 def default(config: MixConfig) -> Path:
     """The folder of this mix in the cache, built where it is not there yet."""
     spoken = _recordings(config)
-    parts = (spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed))
+    control = "shuffled" if config.shuffled else ""
+    parts = (
+        spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed), control,
+    )  # fmt: skip
     name = "-".join(part for part in parts if part).replace(":", "-")
     folder = cache_directory() / "pairs" / f"mix-{name}"
     if not (folder / storage.HEADER).is_file():
@@ -83,6 +88,8 @@ def _build(spoken: Recordings, config: MixConfig, out: Path) -> None:
         seed=config.seed,
         validation=config.validation,
     )
+    if config.shuffled:
+        alignment = mix.shuffled(alignment, config.seed)
     storage.save(alignment, out, beside=names.save)
 
 

@@ -1,5 +1,6 @@
 """Encoders and decoders that the families share."""
 
+import itertools
 import math
 
 import torch
@@ -50,6 +51,103 @@ class DeckDecoder(nn.Sequential):
         )  # fmt: skip
 
 
+class DeckGanEncoder(nn.Sequential):
+    """The deck's second audio encoder (slide "VAE-GAN"): [B, 1, 48, 48] -> maps [B, 512, 4, 4].
+
+    Three convolutions 4x4, stride 2, without padding and without biases (48 -> 23 -> 10 -> 4),
+    each batch-normalised, with LeakyReLU(0.2). `left` is the size of what comes out.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        channels = (shape[0], 128, 256, 512)
+        self.left = (_unpadded(shape[1]), _unpadded(shape[2]))
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(channels):
+            convolution = nn.Conv2d(before, after, 4, stride=2, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        super().__init__(*layers)
+
+
+class DeckGanDecoder(nn.Sequential):
+    """The deck's second image decoder (slide "VAE-GAN"): latent [B, L] -> logits [B, C, H, W].
+
+    Four transposed convolutions of stride 2 (1 -> 3 -> 7 -> 14 -> 28; kernels 3, 3, 2, 2), with
+    biases, each batch-normalised, the last one too; other images widen the second kernel. The
+    output's batch norm begins with scale 4 and shift -3, at logits of bright strokes on a dark
+    ground: from 1 and 0, Adam at 2e-4 would be thousands of steps on the way.
+    """
+
+    def __init__(self, latent: int, shape: Shape) -> None:
+        channels, height, width = shape
+        if height % 4 or width % 4 or min(height, width) < 20:
+            raise ConfigError(f"images of {height}x{width}: wanted multiples of 4, 20 or more")
+        sizes = ((3, 3), (height // 4 - 4, width // 4 - 4), (2, 2), (2, 2))
+        layers: list[nn.Module] = [nn.Unflatten(1, (latent, 1, 1))]
+        for before, after, kernel in zip(
+            (latent, 512, 256, 128), (512, 256, 128, channels), sizes, strict=True
+        ):
+            convolution = nn.ConvTranspose2d(before, after, kernel, stride=2)
+            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+        super().__init__(*layers[:-1])
+        output = layers[-2]
+        assert isinstance(output, nn.BatchNorm2d)
+        nn.init.constant_(output.weight, 4.0)
+        nn.init.constant_(output.bias, -3.0)
+
+
+class DeckDiscriminator(nn.Module):
+    """The deck's discriminator (slide "VAE-GAN"): images [B, C, H, W] -> logits [B].
+
+    Three convolutions 4x4, stride 2, without padding (28 -> 13 -> 5 -> 1) and one 1x1, with
+    biases, each batch-normalised, the last one too; larger images average their logits.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise((shape[0], 128, 256, 512)):
+            convolution = nn.Conv2d(before, after, 4, stride=2)
+            layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(512, 1, 1))
+        self.output = nn.BatchNorm2d(1)
+
+    def tell(self, real: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of real and of drawn images, the output normalised over both.
+
+        Each apart, they would come out with the same mean, whatever they look like.
+        """
+        maps = torch.cat([self.layers(real), self.layers(drawn)])
+        logits: Tensor = self.output(maps).mean((1, 2, 3))
+        return logits[: len(real)], logits[len(real) :]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits on the scale that `tell` left: the output's running averages.
+
+        Over a batch of its own, all that pushes every drawn image towards the real ones would
+        cancel in the normalisation.
+        """
+        norm = self.output
+        maps = F.batch_norm(
+            self.layers(images), norm.running_mean, norm.running_var, norm.weight, norm.bias,
+            training=False, eps=norm.eps,
+        )  # fmt: skip
+        return maps.mean((1, 2, 3))
+
+
+def _unpadded(size: int) -> int:
+    """What three convolutions 4x4 of stride 2 leave of a side.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    left = size
+    for _ in range(3):
+        left = (left - 4) // 2 + 1
+    if left < 1:
+        raise ConfigError(f"spectrograms with a side of {size}: wanted 22 or more")
+    return left
+
+
 class Residual(nn.Module):
     """Two normalised 3x3 convolutions around a skip; halves the picture where `stride` is 2."""
 
@@ -89,6 +187,23 @@ class ConvEncoder(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(dropout))
 
 
+class ImageEncoder(nn.Sequential):
+    """A small normalised convolutional encoder of images: [B, C, H, W] -> float32[B, features].
+
+    Four convolutions, the second and third halving the picture, batch-normalised, then 3x3 average
+    pooling; `ConvEncoder` is its counterpart for sound.
+    """
+
+    def __init__(self, shape: Shape, width: int = 32) -> None:
+        channels = (shape[0], width, 2 * width, 4 * width, 4 * width)
+        self.features = 9 * channels[-1]
+        layers: list[nn.Module] = []
+        for before, after, stride in zip(channels, channels[1:], (1, 2, 2, 1), strict=False):
+            convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
+
+
 class DenseDecoder(nn.Sequential):
     """Codes [B, L] -> image logits [B, C, H, W] by one hidden layer: enough for archetypes."""
 
@@ -98,6 +213,27 @@ class DenseDecoder(nn.Sequential):
             nn.Linear(latent, hidden), nn.ReLU(),
             nn.Linear(hidden, math.prod(shape)),
             nn.Unflatten(1, shape),
+        )  # fmt: skip
+
+
+class ConvDecoder(nn.Sequential):
+    """Codes [B, L] -> image logits [B, C, H, W], batch-normalised (Radford et al. 2016, "DCGAN").
+
+    One fully connected layer to maps of a quarter of the image, then two transposed convolutions
+    4x4, stride 2, padding 1. The families of images alone share it: they differ in their losses.
+    """
+
+    def __init__(self, latent: int, shape: Shape, width: int = 32) -> None:
+        channels, *sides = shape
+        if any(side % 4 for side in sides):
+            raise ConfigError(f"images of {sides[0]}x{sides[1]}: wanted multiples of 4")
+        quarter = (2 * width, *(side // 4 for side in sides))
+        super().__init__(
+            nn.Linear(latent, math.prod(quarter), bias=False),
+            nn.Unflatten(1, quarter), nn.BatchNorm2d(2 * width), nn.ReLU(),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width), nn.ReLU(),
+            nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
         )  # fmt: skip
 
 
@@ -114,13 +250,37 @@ DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian}
 against a target in 0..1 (affine in the target), or half the squared error of its sigmoid (unit
 variance; quadratic in the target)."""
 
+REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
+"""How the densities of an image's pixels become one number."""
 
-def reconstruction_loss(kind: str, logits: Tensor, target: Tensor) -> Tensor:
-    """Negative log-density [I] of images [I, C, H, W], summed over an image's pixels.
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence [B] of N(mean, exp(log_variance)) from N(0, 1), [B, L] each, summed over L."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+
+
+def reconstruction_loss(
+    kind: str, logits: Tensor, target: Tensor, reduction: str = "sum"
+) -> Tensor:
+    """Negative log-density [I] of images [I, C, H, W], summed or averaged over an image's pixels.
 
     Raises:
-        ConfigError: `kind` is none of `DENSITIES`.
+        ConfigError: `kind` is none of `DENSITIES`, or `reduction` none of `REDUCTIONS`.
     """
     if kind not in DENSITIES:
         raise ConfigError(f"no reconstruction '{kind}'; there are: {', '.join(DENSITIES)}")
-    return DENSITIES[kind](logits, target).flatten(1).sum(1)
+    if reduction not in REDUCTIONS:
+        raise ConfigError(f"no reduction '{reduction}'; there are: {', '.join(REDUCTIONS)}")
+    return REDUCTIONS[reduction](DENSITIES[kind](logits, target).flatten(1), 1)
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log D(real) - log(1 - D(fake)), each averaged over its logits (Goodfellow et al. 2014)."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_loss(fake_logits: Tensor, saturating: bool = False) -> Tensor:
+    """-log D(fake), averaged; saturating, log(1 - D(fake)), the minimax game's own."""
+    if saturating:
+        return -F.softplus(fake_logits).mean()
+    return F.softplus(-fake_logits).mean()

@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,10 @@ def run(
     torch.manual_seed(seed)
     model = family.from_preset(preset, shapes)
     config = preset.training
-
-    def stream(start: int) -> Any:
-        return batches.batches(source, config.batch_size, preset.augmentation, seed, start)
-
-    trained = train(model, stream, config, out, seed=seed, description=preset.name, watch=watch)
+    trained = train(
+        model, stream(source, preset, seed), config, out,
+        seed=seed, description=preset.name, watch=watch,
+    )  # fmt: skip
     log = read_log(out)
     happened = {
         "seed": seed,
@@ -79,6 +78,16 @@ def run(
     }
     artefact.write(Artefact(trained, preset, shapes, happened, facts), out)
     return artefact.read(str(out))
+
+
+def stream(
+    source: batches.Samples, preset: Preset, seed: int
+) -> Callable[[int], Iterator[batches.Batch]]:
+    """The batches of a preset's training, from a given step on."""
+    config = preset.training
+    return lambda start: batches.batches(
+        source, config.batch_size, preset.augmentation, seed, start, config.images_per_recording
+    )
 
 
 def _claim(out: Path, identity: dict[str, Any], resume: bool) -> None:

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,7 @@ def prepare(model: Family, config: TrainingConfig, fabric: Fabric) -> State:
         phase: torch.optim.AdamW(
             [p for name in attributes for p in _parameters(getattr(model, name))],
             lr=config.learning_rate,
+            betas=(config.adam_beta1, 0.999),
             weight_decay=config.weight_decay,
         )
         for phase, attributes in model.phases.items()
@@ -180,12 +181,14 @@ def _step(
         torch.manual_seed(rng.initial_seed())  # dropout reads the global generator
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(config, state.step)
+        _thaw(state.model, (phase,))
         losses = state.forward.losses(batch, phase, rng)
         optimizer.zero_grad()
         fabric.backward(losses["loss"])
         optimizer.step()
         prefix = f"{phase}/" if len(state.optimizers) > 1 else ""
         logged |= {prefix + name: float(value.detach()) for name, value in losses.items()}
+    _thaw(state.model, state.optimizers)
     if not all(math.isfinite(value) for value in logged.values()):
         raise Diverged(
             f"the loss is no longer finite at step {state.step + 1} ({logged}); lower "
@@ -194,6 +197,14 @@ def _step(
     if state.average is not None:
         state.average.update_parameters(state.model)
     return logged
+
+
+def _thaw(model: Family, phases: Iterable[str]) -> None:
+    """Let gradients reach the parameters of `phases` alone: the others need none."""
+    for phase, attributes in model.phases.items():
+        for attribute in attributes:
+            for parameter in _parameters(getattr(model, attribute)):
+                parameter.requires_grad_(phase in phases)
 
 
 def rate(config: TrainingConfig, step: int) -> float:

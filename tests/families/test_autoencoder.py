@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from synesthete import config, family
 from synesthete.config import ConfigError
 from synesthete.data.batches import Batch, generator
 from synesthete.families.autoencoder import Config, Model
-from synesthete.family import Shapes
+from synesthete.family import Generator, Shapes
+from synesthete.nets import ConvEncoder, DeckDecoder, DeckEncoder, DenseDecoder
 
 
 def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:
@@ -40,3 +43,31 @@ def test_a_misspelt_density_is_refused() -> None:
 def test_it_stays_small() -> None:
     """What makes the demo a minute's work: the count that the README gives."""
     assert sum(p.numel() for p in Model(Config(), Shapes()).parameters()) < 1_500_000
+
+
+def test_the_deck_s_body_is_its_vae_without_the_head_of_the_spread() -> None:
+    """20,950,529 parameters less one head of 512 x 64 weights and 64 biases."""
+    preset = config.from_table(config.read("autoencoder"))
+    model = family.from_preset(preset, Shapes())
+    assert isinstance(model, Generator)
+    assert sum(p.numel() for p in model.parameters()) == 20_950_529 - 513 * 64
+    assert isinstance(model.encoder, DeckEncoder)
+    assert isinstance(model.decoder, DeckDecoder)
+    assert model.render(torch.rand(2, 1, 48, 48), torch.zeros(2, 0)).shape == (2, 1, 28, 28)
+
+
+def test_the_small_body_is_built_in_the_order_that_gives_published_weights() -> None:
+    """Encoder, head, decoder: a seed gives the archetype the weights it always gave."""
+    torch.manual_seed(3)
+    parts = nn.ModuleDict({"encoder": ConvEncoder((1, 48, 48), 32)})
+    parts["head"] = nn.Linear(9 * 128, 64)
+    parts["decoder"] = DenseDecoder(64, (1, 28, 28))
+    torch.manual_seed(3)
+    found, wanted = Model(Config(), Shapes()).state_dict(), parts.state_dict()
+    assert list(found) == list(wanted)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_misspelt_body_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no body 'dekc'; there are: small, deck"):
+        Model(Config(body="dekc"), Shapes())

@@ -1,10 +1,12 @@
 """The deck's VAE: its exact shapes, its loss, and the gradient of grouped targets."""
 
+import pytest
 import torch
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F  # noqa: N812
 
+from synesthete.config import ConfigError
 from synesthete.data.batches import Batch, generator
 from synesthete.families.vae import Config, Model
 from synesthete.family import Shapes
@@ -66,6 +68,33 @@ def test_a_gaussian_decoder_has_half_the_squared_error() -> None:
     noise = torch.randn(4, 64, generator=generator(3))
     error = model.render(batch.audio, noise) - batch.image
     torch.testing.assert_close(losses["reconstruction"], error.square().sum((1, 2, 3)).mean() / 2)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_reduction_mean_averages_over_pixels_beside_the_kl_divergence_s_sum(kind: str) -> None:
+    batch = tiny_batch(4, 4)
+    code, logits = torch.randn(4, 128), torch.randn(4, 1, 28, 28)
+    mean, spread = code[:, :64], (code[:, 64:] / 2).exp()
+    drawn, image = torch.sigmoid(logits), batch.image
+    density = {
+        "bernoulli": -(image * drawn.log() + (1 - image) * (1 - drawn).log()),
+        "gaussian": (drawn - image).square() / 2,
+    }[kind]
+    kl = (mean.square() + spread.square() - 1 - 2 * spread.log()).sum() / (2 * 4)
+    found = {}
+    for reduction, value in (("sum", density.sum() / 4), ("mean", density.mean())):
+        model = Model(Config(beta=0.5, reconstruction=kind, reduction=reduction), Shapes())
+        found[reduction] = model.objective(code, logits, batch)
+        torch.testing.assert_close(found[reduction]["reconstruction"], value)
+        torch.testing.assert_close(found[reduction]["kl"], kl)
+        torch.testing.assert_close(found[reduction]["loss"], value + 0.5 * kl)
+    assert found["sum"]["loss"] > 2 * found["mean"]["loss"]
+
+
+def test_a_misspelt_reduction_is_refused() -> None:
+    model = Model(Config(reduction="average"), Shapes())
+    with pytest.raises(ConfigError, match="no reduction 'average'; there are: sum, mean"):
+        model.losses(tiny_batch(2, 2), "all", generator(0))
 
 
 def test_relu_heads_are_the_literal_reading() -> None:

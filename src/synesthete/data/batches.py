@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from synesthete.data.alignment import Alignment
@@ -72,15 +73,22 @@ def samples(alignment: Alignment, spectrogram: SpectrogramConfig, objective: str
 
 
 def batches(
-    source: Samples, batch_size: int, augmentation: AugmentationConfig, seed: int, start: int = 0
+    source: Samples,
+    batch_size: int,
+    augmentation: AugmentationConfig,
+    seed: int,
+    start: int = 0,
+    images_per_recording: int = 1,
 ) -> Iterator[Batch]:
     """Endless batches from step `start` on.
 
     Epochs follow each other without a seam: step s takes the samples s·B … (s+1)·B - 1 of the
-    concatenated permutations, each drawn from (seed, epoch). Augmentation draws from (seed, step).
+    concatenated orders, each drawn from (seed, epoch). Augmentation draws from (seed, step).
+    With `images_per_recording` k, a recording's samples come k at a time, so that a batch of B
+    images holds about B / k recordings; where k does not divide a recording's samples, its last k
+    are filled up with its first.
     """
-    size = len(source.edges)
-    order = _Order(size, seed)
+    order = _Order(source.edges[:, 0].numpy(), images_per_recording, seed)
     for step in range(start, 2**62):
         rows = [order[position] for position in range(step * batch_size, (step + 1) * batch_size)]
         rng = generator(seed, step)
@@ -95,17 +103,35 @@ def generator(*key: int) -> torch.Generator:
 
 
 class _Order:
-    """Position in the endless stream -> sample, remembering the latest epoch's permutation."""
+    """Position in the endless stream -> sample, remembering the latest epoch's order."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, -1
+    def __init__(self, recordings: NDArray[np.int64], together: int, seed: int) -> None:
+        """Samples of `recordings` int64[N], a recording's `together` at a time."""
+        self.recordings, self.together, self.seed, self.epoch = recordings, together, seed, -1
+        degrees = np.bincount(recordings)
+        self.degrees = degrees[degrees > 0]
+        self.blocks = -(-self.degrees // together)
+        self.size = int(self.blocks.sum()) * together
 
     def __getitem__(self, position: int) -> int:
         epoch, offset = divmod(position, self.size)
         if epoch != self.epoch:
             self.epoch = epoch
-            self.permutation = np.random.default_rng((self.seed, epoch)).permutation(self.size)
-        return int(self.permutation[offset])
+            self.order = self._draw(np.random.default_rng((self.seed, epoch)))
+        return int(self.order[offset])
+
+    def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """One epoch: every sample, in blocks of one recording."""
+        shuffled = rng.permutation(len(self.recordings))
+        if self.together == 1:
+            return shuffled
+        by_recording = shuffled[np.argsort(self.recordings[shuffled], kind="stable")]
+        first = np.cumsum(self.degrees) - self.degrees
+        wanted = self.blocks * self.together
+        place = np.arange(self.size) - np.repeat(np.cumsum(wanted) - wanted, wanted)
+        rows = np.repeat(first, wanted) + place % np.repeat(self.degrees, wanted)
+        blocks = by_recording[rows].reshape(-1, self.together)
+        return rng.permutation(blocks).reshape(-1)
 
 
 def _batch(

@@ -1,7 +1,7 @@
 """The deck's mix: every MNIST image meets one FSDD recording of its digit, drawn once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,25 @@ def pair(
         )
         edges[image_rows, 0] = order[rng.integers(first, last)]
     return edges
+
+
+def shuffled(alignment: Alignment, seed: int = 0) -> Alignment:
+    """The control: the same nodes and splits, each split's edges given each other's images.
+
+    Every recording and image keeps its number of edges, but who meets whom is chance; what a
+    model still learns from it, it did not learn from the alignment. `provenance` says so.
+    """
+    rng = np.random.default_rng((seed, 2))  # apart from the streams of pairs and validation
+    edges = alignment.edges.copy()
+    home = np.array(alignment.image_splits, dtype=str)[edges[:, 1]]
+    for split in SPLITS:
+        rows = np.flatnonzero(home == split)
+        edges[rows, 1] = edges[rng.permutation(rows), 1]
+    return replace(
+        alignment,
+        edges=edges[np.lexsort((edges[:, 1], edges[:, 0]))],
+        provenance={**alignment.provenance, "shuffled": True, "shuffle_seed": seed},
+    )
 
 
 def _held_out(

@@ -1,29 +1,50 @@
 """The deterministic audio-image autoencoder: one recording, one image."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
 from synesthete.family import Generator, Losses, Shapes
-from synesthete.nets import ConvEncoder, DenseDecoder, reconstruction_loss
+from synesthete.nets import (
+    ConvEncoder,
+    DeckDecoder,
+    DeckEncoder,
+    DenseDecoder,
+    Shape,
+    reconstruction_loss,
+)
 
 
 @dataclass(frozen=True)
 class Config:
-    """A small normalised convolutional encoder, a narrow code, a light decoder."""
+    """An encoder, a narrow linear code, a decoder."""
 
+    body: str = "small"
+    """`"small"`: a normalised convolutional encoder and a light decoder. `"deck"`: the encoder and
+    the decoder of the deck's VAE, of which this is then the deterministic counterpart."""
     code: int = 64
     """Length of the code between encoder and decoder."""
     width: int = 32
-    """Channels of the encoder's first layer; the last has four times as many."""
+    """Channels of the small encoder's first layer; the last has four times as many."""
     dropout: float = 0.0
-    """Share of the encoder's features dropped while training."""
+    """Share of the small encoder's features dropped while training."""
     reconstruction: str = "bernoulli"
     """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+
+
+Encoder = ConvEncoder | DeckEncoder
+Decoder = DenseDecoder | DeckDecoder
+
+BODIES: Mapping[str, tuple[Callable[[Config, Shape], Encoder], Callable[[int, Shape], Decoder]]] = {
+    "small": (lambda c, shape: ConvEncoder(shape, c.width, c.dropout), DenseDecoder),
+    "deck": (lambda _, shape: DeckEncoder(shape), DeckDecoder),
+}
+"""What makes the encoder and the decoder of each body."""
 
 
 class Model(Generator):
@@ -35,9 +56,12 @@ class Model(Generator):
     def __init__(self, config: Config, shapes: Shapes) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ConvEncoder(shapes.audio, config.width, config.dropout)
+        if config.body not in BODIES:
+            raise ConfigError(f"no body '{config.body}'; there are: {', '.join(BODIES)}")
+        encoder, decoder = BODIES[config.body]
+        self.encoder = encoder(config, shapes.audio)
         self.head = nn.Linear(self.encoder.features, config.code)
-        self.decoder = DenseDecoder(config.code, shapes.image)
+        self.decoder = decoder(config.code, shapes.image)
 
     def encode(self, audio: Tensor) -> Tensor:
         """The code, float32[B, code]."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from synesthete.data.batches import Batch
 from synesthete.family import Generator, Losses, Shapes
-from synesthete.nets import DeckDecoder, DeckEncoder, reconstruction_loss
+from synesthete.nets import DeckDecoder, DeckEncoder, kl_divergence, reconstruction_loss
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,11 @@ class Config:
     beta: float = 1.0
     """Weight of the KL divergence (Kingma and Welling 2014: 1)."""
     reconstruction: str = "bernoulli"
-    """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+    """The decoder's density: `"bernoulli"` or `"gaussian"`."""
+    reduction: str = "sum"
+    """Over an image's pixels, in the reconstruction loss: `"sum"`, the evidence bound, or `"mean"`,
+    a reading that the deck leaves open. The KL divergence stays summed over z, so the latter has
+    the minimum of the former with `beta` times the number of pixels."""
     relu_heads: bool = False
     """Read "μ, σ: FC 64, ReLU" literally: a ReLU on both heads, σ itself (plus 0.001, or its
     logarithm would be infinite) coming out of the second. Off, the heads are linear and the
@@ -78,11 +82,12 @@ class Model(Generator):
     def objective(self, code: Tensor, logits: Tensor, batch: Batch) -> Losses:
         """Reconstruction loss and KL divergence, weighted, averaged over the batch's images."""
         mean, log_variance = code.chunk(2, dim=1)
-        loss = reconstruction_loss(self.config.reconstruction, logits, batch.image)
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
-        reconstruction, kl = (batch.weight * loss).mean(), (batch.weight * kl).mean()
+        config = self.config
+        loss = reconstruction_loss(config.reconstruction, logits, batch.image, config.reduction)
+        reconstruction = (batch.weight * loss).mean()
+        kl = (batch.weight * kl_divergence(mean, log_variance)).mean()
         return {
-            "loss": reconstruction + self.config.beta * kl,
+            "loss": reconstruction + config.beta * kl,
             "reconstruction": reconstruction,
             "kl": kl,
         }

@@ -23,7 +23,7 @@ def prdc(real: Array, fake: Array, k: int = 5) -> dict[str, float]:
         raise ValueError(f"k = {k} needs more than k rows: real {real.shape}, fake {fake.shape}")
     centre = real.mean(axis=0)  # far from the origin, |u|^2 + |v|^2 - 2 u.v would cancel
     real, fake = real - centre, fake - centre
-    real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
+    real_radii, fake_radii = squared_radii(real, k), squared_radii(fake, k)
     balls = np.zeros(len(fake), np.int64)  # how many balls of real items hold each fake
     covered = recalled = 0
     for rows in _blocks(len(real)):
@@ -87,7 +87,7 @@ def _nearest(images: Array, others: Array) -> Floats:
     return distances
 
 
-def _squared_radii(x: Floats, k: int) -> Floats:
+def squared_radii(x: Floats, k: int) -> Floats:
     """Squared distance of each row [N, D] to its k-th nearest other row -> [N]."""
     radii = np.empty(len(x))
     for rows in _blocks(len(x)):
@@ -95,6 +95,17 @@ def _squared_radii(x: Floats, k: int) -> Floats:
         distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = 0
         radii[rows] = np.partition(distances, k, axis=1)[:, k]
     return radii
+
+
+def nearest_by_group(x: Floats, y: Floats, group: Array) -> Floats:
+    """Squared distance of x [N, D] to the nearest of y [M, D] in each group int[M] -> [N, G]."""
+    order = np.argsort(group, kind="stable")
+    _, starts = np.unique(group[order], return_index=True)
+    nearest = np.empty((len(x), len(starts)))
+    for rows in _blocks(len(x)):
+        distances = _squared_distances(x[rows], y[order])
+        nearest[rows] = np.minimum.reduceat(distances, starts, axis=1)
+    return nearest
 
 
 def _squared_distances(x: Array, y: Array) -> Array:

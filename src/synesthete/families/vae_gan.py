@@ -1,0 +1,116 @@
+"""The VAE-GAN: hear a recording, draw an image that passes for a real one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from synesthete.data.batches import Batch
+from synesthete.family import Generator, Losses, Shapes
+from synesthete.nets import (
+    DeckDiscriminator,
+    DeckGanDecoder,
+    DeckGanEncoder,
+    discriminator_loss,
+    generator_loss,
+    kl_divergence,
+    reconstruction_loss,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The deck's VAE-GAN (slides "VAE-GAN", "VAE-GAN Training"): 7,909,382 parameters.
+
+    Without the two weights (alpha = beta = 0) it is the deck's plain GAN.
+    """
+
+    latent: int = 64
+    """Length of z."""
+    alpha: float = 0.2
+    """Weight of the reconstruction loss."""
+    beta: float = 0.5
+    """Weight of the KL divergence, averaged over the latents."""
+    reconstruction: str = "gaussian"
+    """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+    saturating: bool = False
+    """Minimise log(1 - D), as the minimax game is written, instead of -log D."""
+
+
+class Model(Generator):
+    """p(image | z), q(z | audio), and a critic of what p draws."""
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "discriminator": ("discriminator",),
+        "generator": ("encoder", "mean", "spread", "decoder"),
+    }
+
+    def __init__(self, config: Config, shapes: Shapes) -> None:
+        super().__init__()
+        self.config = config
+        self.noise_size = config.latent
+        self.encoder = DeckGanEncoder(shapes.audio)
+        self.mean = nn.Conv2d(512, config.latent, self.encoder.left, bias=False)
+        self.spread = nn.Conv2d(512, config.latent, self.encoder.left, bias=False)
+        self.decoder = DeckGanDecoder(config.latent, shapes.image)
+        self.discriminator = DeckDiscriminator(shapes.image)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """Mean and log-variance of q(z | audio) side by side, float32[B, 2 · latent]."""
+        features = self.encoder(audio)
+        return torch.cat([self.mean(features), self.spread(features)], dim=1).flatten(1)
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """The posterior's mean, float32[B, latent]."""
+        return self.encode(audio)[:, : self.config.latent]
+
+    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
+        """The decoder's image at z = μ + σ·noise."""
+        return torch.sigmoid(self._logits(code, noise))
+
+    def _logits(self, code: Tensor, noise: Tensor) -> Tensor:
+        mean, log_variance = code.chunk(2, dim=1)
+        logits: Tensor = self.decoder(mean + (log_variance / 2).exp() * noise)
+        return logits
+
+    def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
+        """The deck's objective: adversarial + α·reconstruction + β·KL (slide "VAE-GAN")."""
+        code = self.encode(batch.audio)[batch.audio_of]
+        noise = torch.randn((len(code), self.noise_size), generator=rng, dtype=code.dtype)
+        logits = self._logits(code, noise)
+        drawn = torch.sigmoid(logits)
+        if phase == "discriminator":
+            return {"loss": discriminator_loss(*self.discriminator.tell(batch.image, drawn))}
+        verdict = self.discriminator(drawn)
+        adversarial = generator_loss(verdict, self.config.saturating)
+        return self.objective(code, logits, adversarial, batch)
+
+    def objective(self, code: Tensor, logits: Tensor, adversarial: Tensor, batch: Batch) -> Losses:
+        """Adversarial loss, α·reconstruction, β·KL, each averaged over the images.
+
+        An image's reconstruction loss is summed over pixels, its KL averaged over latents.
+        """
+        target = _partners(batch)
+        loss = reconstruction_loss(self.config.reconstruction, logits, target)
+        reconstruction = (batch.weight * loss).mean()
+        kl = (batch.weight * kl_divergence(*code.chunk(2, dim=1))).mean() / self.config.latent
+        return {
+            "loss": adversarial + self.config.alpha * reconstruction + self.config.beta * kl,
+            "adversarial": adversarial,
+            "reconstruction": reconstruction,
+            "kl": kl,
+        }
+
+
+def _partners(batch: Batch) -> Tensor:
+    """For each image, the mean of the batch's images of the same recording, [I, C, H, W].
+
+    A recording's images all belong to each of its drawings: against their mean, the gradient is
+    that of all such pairs together.
+    """
+    shape = (len(batch.audio), *batch.image.shape[1:])
+    total = batch.image.new_zeros(shape).index_add_(0, batch.audio_of, batch.image)
+    count = torch.bincount(batch.audio_of, minlength=len(batch.audio))
+    return (total / count.clamp(min=1).view(-1, 1, 1, 1))[batch.audio_of]

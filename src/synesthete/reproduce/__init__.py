@@ -1,0 +1,54 @@
+"""Train, score and draw every system of the deck, and print its numbers beside ours."""
+
+from pathlib import Path
+
+from synesthete import evaluate, material
+from synesthete.errors import UserError
+from synesthete.evaluate import Exam
+from synesthete.progress import console
+from synesthete.reproduce import page, stage, story
+from synesthete.reproduce.systems import chosen
+
+
+def reproduce(out: Path, *, quick: bool = False, only: str = "", data: Path | None = None) -> Path:
+    """Run what is not done yet, one system after the other, and write the pages after each.
+
+    Args:
+        out: gets `runs/`, `stages/` (results as JSON), `figures/`, `reproduction.md` and
+            `report.html`.
+        quick: every system for a few steps, in under 20 minutes on 2 cores, instead of the full
+            recipes.
+        only: run the systems whose name begins with this, and no others.
+        data: a directory with FSDD or MNIST.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        UserError: FSDD could not be had, or no system is called `only`.
+        Interrupted: asked to stop; the same command goes on.
+    """
+    systems = chosen(quick, only)
+    exams = {shuffled: _exam(shuffled, data) for shuffled in {s.shuffled for s in systems}}
+    for number, system in enumerate(systems, start=1):
+        folder, exam = exams[system.shuffled]
+        console.print(f"[{number}/{len(systems)}] {system.name}: {system.title}", markup=False)
+        stage.run(system, folder, exam, out)
+        write(out, quick, data)
+    return write(out, quick, data)
+
+
+def write(out: Path, quick: bool, data: Path | None) -> Path:
+    """Write both pages from what is done; the path of the HTML one."""
+    _, exam = _exam(False, data)
+    return page.write(story.tell(out, chosen(quick), exam, quick), out)
+
+
+def _exam(shuffled: bool, data: Path | None) -> tuple[Path, Exam]:
+    folder = material.default(material.MixConfig(data=data, shuffled=shuffled))
+    if material.facts(folder)["audio_synthetic"]:
+        raise UserError(
+            "the deck's numbers are of FSDD, which could not be had (see above); give its folder "
+            "with --data. `synesthete demo` runs on synthetic speakers"
+        )
+    return folder, evaluate.prepare(*material.load(folder))

@@ -1,0 +1,110 @@
+"""The systems that the deck names: which preset, how long, how often, and what the deck says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from synesthete import config
+from synesthete.errors import UserError
+
+ALPHAS = ("0.02", "0.05", "0.1", "0.2", "0.5", "1", "2")
+"""The sweep of the reconstruction weight, two decades."""
+
+Overrides = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the reproduction."""
+
+    name: str
+    """Of its stage, its run folders and its pictures."""
+    preset: str
+    title: str
+    overrides: Overrides = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    quick: Overrides | None = None
+    """What is overridden on top in a quick run; None: left out of it."""
+    deck: str = ""
+    """The deck's figure, where it has one."""
+    note: str = ""
+    """What deviates from the deck, and why."""
+    shuffled: bool = False
+    """Train and test on shuffled pairs: the control."""
+
+    def recipe(self) -> config.Preset:
+        """The preset with the overrides."""
+        return config.from_table(config.read(self.preset), self.overrides)
+
+    def command(self, seed: int) -> str:
+        """What a user types to train it; DIR is of `synesthete pairs mix --shuffled --out DIR`."""
+        words = [f"--{key} {value}" for key, value in self.overrides.items()]
+        words += ["--pairs DIR"] * self.shuffled + [f"--seed {seed}"]
+        return " ".join([f"synesthete train {self.preset}", *words])
+
+
+THREE = (0, 1, 2)
+
+SYSTEMS = (
+    System("image-autoencoder", "image-autoencoder", "Autoencoder of images",
+           quick={"steps": "200"}),
+    System("image-vae", "image-vae", "VAE of images", quick={"steps": "200"}),
+    System("image-gan", "image-gan", "Unconditional GAN", quick={"steps": "200"}),
+    System("archetype", "archetype", "Autoencoder, small and normalised, grouped targets",
+           seeds=THREE, quick={}, note="ours: not in the deck"),
+    System("autoencoder", "autoencoder", "Autoencoder, the VAE's layers, grouped targets",
+           seeds=THREE, quick={"steps": "300"}),
+    System("vae-grouped", "deck-vae-grouped", "VAE, grouped targets", seeds=THREE,
+           quick={"steps": "500"}, deck="93.7%",
+           note="2,000 steps of 64 recordings against their mean image, augmented"),
+    System("vae-pairs", "deck-vae", "VAE, pairs", {"steps": "7_000"}, quick={"steps": "300"},
+           deck="93.7%", note="7,000 of the deck's 46,875 steps"),
+    System("vae-relu", "deck-vae-grouped", "VAE, ReLU on both heads", {"relu_heads": "true"}),
+    System("vae-gaussian", "deck-vae-grouped", "VAE, squared error",
+           {"reconstruction": "gaussian"}),
+    System("vae-mean", "deck-vae-grouped", "VAE, cross-entropy averaged over pixels",
+           {"reduction": "mean"}),
+    System("vae-gaussian-mean", "deck-vae-grouped", "VAE, squared error averaged over pixels",
+           {"reconstruction": "gaussian", "reduction": "mean"}),
+    System("gan", "gan", "Plain GAN, -log D", quick={"steps": "200"},
+           deck="does not correspond"),
+    System("gan-saturating", "gan", "Plain GAN, log(1 - D)", {"saturating": "true"},
+           deck="does not correspond"),
+    System("vae-gan", "vae-gan", "VAE-GAN, α = 0.2", quick={"steps": "300"}, deck="79%"),
+    *(
+        System(f"vae-gan-alpha-{alpha}", "vae-gan", f"VAE-GAN, α = {alpha}",
+               {"alpha": alpha, "steps": "1_500"})
+        for alpha in ALPHAS
+    ),
+    System(
+        "vae-gan-naive",
+        "vae-gan",
+        "VAE-GAN, α = 0.2, a recording an image",
+        {"images_per_recording": "1", "steps": "1_500"},
+        note="what few recordings × many images cost: compare with α = 0.2 of the sweep",
+    ),
+    System("avc", "avc", "Audio-visual correspondence", seeds=THREE, quick={"steps": "300"}),
+    System("avc-shuffled", "avc", "The same on shuffled pairs", quick={"steps": "300"},
+           shuffled=True),
+    System("ave", "ave", "Cross-modal retrieval", seeds=THREE, quick={"steps": "300"}),
+    System("ave-shuffled", "ave", "The same on shuffled pairs", quick={"steps": "300"},
+           shuffled=True),
+)  # fmt: skip
+"""In the order of the deck's slides."""
+
+
+def chosen(quick: bool, only: str = "") -> tuple[System, ...]:
+    """The systems of a full or a quick run, all or those whose name begins with `only`.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = SYSTEMS
+    if quick:
+        found = tuple(
+            System(**{**vars(s), "overrides": {**s.overrides, **s.quick}, "seeds": s.seeds[:1]})
+            for s in SYSTEMS
+            if s.quick is not None
+        )
+    if kept := tuple(system for system in found if system.name.startswith(only)):
+        return kept
+    raise UserError(f"no system '{only}'; there are: {', '.join(s.name for s in found)}")

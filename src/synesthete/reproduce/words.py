@@ -1,0 +1,60 @@
+"""The reproduction's prose; every number in it is of the deck or of the protocol."""
+
+TEXT = {
+    "lead": "Every system that Żelaszczyk's slides of January 2020 name, trained and scored by "
+    "`synesthete reproduce` on {source} ({recordings} test recordings, {pairs:,} test pairs) and "
+    "MNIST, beside the deck's own figures. {done} of {all} systems are done.",
+    "quick": "A quick look: every system for a fraction of its steps. **These are not the "
+    "project's numbers**; `synesthete reproduce` without `--quick` makes them. Data: {source}, "
+    "{recordings} test recordings, {pairs:,} test pairs. {done} of {all} systems are done.",
+    "glance": "Agreement is the share of test pairs whose drawing LeNet5 reads as the digit that "
+    "was said. Intervals resample test recordings, each averaged over the seeds first, for the "
+    "10,000 pairs hold only 200 recordings.",
+    "judge": "Trained on the first 50,000 MNIST train images only; scored on the 10,000 test "
+    "images. Layers as in the deck's table: input 28×28 padded to 32×32, conv 5×5 to 6 channels, "
+    "max pool, conv 5×5 to 16, max pool, conv 5×5 to 120, FC 84, FC 10. The slide's \"Conv 1x1, "
+    '6, str=5" is read as 1 to 6 channels, kernel 5: nothing else fits its 32×32 input.',
+    "images": "The deck introduces its generative models on images alone. None of these hears "
+    "anything. FLD is the Fréchet distance to the test images in LeNet5's 84 features.",
+    "vae": "The deck's VAE (20,950,529 parameters) by its own recipe, pairs, and by grouped "
+    "targets: each recording against the mean of its images, the same objective without its "
+    "sampling noise. The autoencoder has the VAE's layers without sampling; `archetype` is our "
+    "small, fast one. All draw archetypes: the mean image is what their loss asks for.",
+    "readings": "The deck names neither the reconstruction loss nor its reduction, and its table "
+    "puts a ReLU on μ and σ if read literally. Each reading with grouped targets, one seed but "
+    "for the first: `vae-grouped` has plain heads, cross-entropy summed over pixels, KL summed "
+    "over the latent.",
+    "gan": "The VAE-GAN without its two further terms (α = β = 0): an encoder whose code goes to "
+    "the decoder, and a discriminator that sees images alone. Nothing ties an image to its sound, "
+    "which is the deck's negative result: images like those of the training set that do not "
+    "correspond to the audio.",
+    "vae-gan": "The deck's 7,909,382 parameters. Its kernels hold 7,902,208; of the other 7,174, "
+    "six must be the biases and batch norms of the two one-channel outputs, since every other "
+    "layer's channels are multiples of 64. Taken here: encoder without biases, batch norm on its "
+    "three hidden layers; decoder and discriminator with biases and batch norm on every layer, "
+    "outputs included, then a sigmoid. Two other assignments fit (one bias more in the encoder's "
+    "hidden layers, one less in the decoder's or the discriminator's). Batch norm on the "
+    "discriminator's output means that real and drawn images must be judged in one batch: apart, "
+    "both would come out with the same mean.",
+    "tradeoff": 'The deck: "relatively high values of α result in images similar to the ones '
+    'observed for the VAE setup". Measured, one seed a value, the same number of steps for each.',
+    "correspondence": "Do this sound and this image belong together? Negatives are drawn off the "
+    "graph, so one in ten shows the same digit and cannot be told from a positive; the ceiling is "
+    "what knowing every digit would score on the very pairs drawn. Trained and tested on shuffled "
+    "pairs, nothing is left to learn: 50% means that there is no shortcut.",
+    "retrieval": "Relevant is what shows (or says) the same digit; a query is not its own find.",
+    "similarity": "The deck's motivation: representations might be similar across modalities. "
+    "Linear CKA (Kornblith et al. 2019) over {pairs:,} matching test pairs, of each block's "
+    "output averaged over its picture and of the embedding, against an untrained network and one "
+    "that was trained on shuffled pairs.",
+    "commands": "Three seeds (0, 1, 2) where a run takes minutes, one where it takes long. "
+    "DIR holds shuffled pairs, made by `synesthete pairs mix --shuffled --out DIR`.",
+}
+
+SCALES = (
+    "Scales, which the deck leaves open and without which α means nothing: the adversarial loss "
+    "is averaged over images; the reconstruction loss is SCALE, averaged over images; the KL "
+    "divergence is summed over the 64 latents, averaged over images. β = 0.5, Adam with learning "
+    "rate 2e-4 and β₁ = 0.5, batch 128, LeakyReLU(0.2), -log D for the generator. A batch holds "
+    "16 recordings with 8 images each."
+)
