@@ -34,8 +34,8 @@ TEXT = {
     "three hidden layers; decoder and discriminator with biases and batch norm on every layer, "
     "outputs included, then a sigmoid. Two other assignments fit (one bias more in the encoder's "
     "hidden layers, one less in the decoder's or the discriminator's). Batch norm on the "
-    "discriminator's output means that real and drawn images must be judged in one batch: apart, "
-    "both would come out with the same mean.",
+    "discriminator's output means that it must learn on real and drawn images together: apart, "
+    "both would come out with the same mean. The decoder is judged by its running averages.",
     "tradeoff": 'The deck: "relatively high values of α result in images similar to the ones '
     'observed for the VAE setup". Measured, one seed a value, the same number of steps for each.',
     "correspondence": "Do this sound and this image belong together? Negatives are drawn off the "
@@ -53,8 +53,8 @@ TEXT = {
 
 SCALES = (
     "Scales, which the deck leaves open and without which α means nothing: the adversarial loss "
-    "is averaged over images; the reconstruction loss is SCALE, averaged over images; the KL "
-    "divergence is summed over the 64 latents, averaged over images. β = 0.5, Adam with learning "
-    "rate 2e-4 and β₁ = 0.5, batch 128, LeakyReLU(0.2), -log D for the generator. A batch holds "
-    "16 recordings with 8 images each."
+    "is averaged over images; the reconstruction loss is half the squared error summed over an "
+    "image's pixels, averaged over images; the KL divergence is averaged over the 64 latents and "
+    "over images. β = 0.5, Adam with learning rate 2e-4 and β₁ = 0.5, batch 128, LeakyReLU(0.2), "
+    "-log D for the generator. A batch holds 16 recordings with 8 images each."
 )
