@@ -133,20 +133,6 @@ def test_a_map_has_a_dot_a_point_in_its_categorys_colour() -> None:
     assert (dots.count("0"), dots.count("1")) == (10, 20)
 
 
-def test_a_heat_map_has_a_cell_and_a_number_a_value_fuller_the_higher() -> None:
-    values = np.array([[0.04, 0.5, 1.0], [0.25, 0.75, 0.1]])
-    svg = figures.heatmap(values, ["a", "$x^$"], ["c", "d & e", "f"])
-    assert not re.search(r"#[0-9a-f]{6}", svg)
-    opacities = [float(x) for x in re.findall(r"fill: var\(--accent\); opacity: ([\d.]+)", svg)]
-    np.testing.assert_allclose(opacities, 0.7 * values.ravel())
-    words = _words(svg)
-    numbers = [f"{value:.2f}" for value in values.ravel()]
-    assert [word for word in words if word in numbers] == numbers
-    assert {"a", "$x^$", "c", "d & e", "f"} <= set(words)
-    with pytest.raises(ValueError, match="for 3 rows"):
-        figures.heatmap(values, ["a", "b", "c"], ["d", "e"])
-
-
 def test_names_on_a_map_are_text_and_never_markup_or_formulas() -> None:
     names = ["<script>", "$x^$", "a & b"]
     svg = figures.scatter(np.eye(3)[:, :2], names, label=True)

@@ -14,11 +14,12 @@ from synesthete.data import storage, toy
 from synesthete.data.labels import Labels
 from synesthete.errors import UserError
 from synesthete.evaluate import Exam
-from synesthete.reproduce import page, sheets, stage, story, systems
+from synesthete.reproduce import page, reproduce, sheets, stage, story, systems
 from synesthete.reproduce.page import Picture, Section, Story, Table
 from synesthete.reproduce.systems import SYSTEMS, System, chosen
 
 TINY = {"steps": "2"}
+FACTS = {"digest": "d", "origins": [], "split": "random", "counts": {"splits": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def test_every_system_of_the_deck_is_there_with_a_command_that_trains_it() -> No
         "vae-gan", "avc", "ave",
     }  # fmt: skip
     assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
+    assert {system.name for system in SYSTEMS} >= {*story.READINGS}
     assert len(systems.ALPHAS) >= 6
     assert float(systems.ALPHAS[-1]) / float(systems.ALPHAS[0]) >= 100
     for system in SYSTEMS:
@@ -123,6 +125,28 @@ def test_the_story_tells_what_is_done_and_leaves_out_what_is_not(
         with Image.open(tmp_path / link.split(")")[0]) as picture:
             assert picture.format == "PNG"
     assert text.count("](") >= 6
+
+
+def test_the_whole_writes_its_pages_after_each_system_and_begins_nothing_twice(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheets, "first_of_each", lambda exam: np.arange(10) % len(exam.heard))
+    monkeypatch.setattr(material, "default", lambda mix: place)
+    monkeypatch.setattr(material, "facts", lambda folder: {**FACTS, "audio_synthetic": False})
+    known = tuple(System(name, name, name, TINY) for name in ("archetype", "image-gan"))
+    stopped = System("image-gan", "no-such-preset", "Stopped", TINY)
+    monkeypatch.setattr("synesthete.reproduce.chosen", lambda quick, only="": (known[0], stopped))
+    with pytest.raises(UserError, match="no-such-preset"):
+        reproduce(tmp_path)
+    assert "| archetype |" in (tmp_path / "reproduction.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("synesthete.reproduce.chosen", lambda quick, only="": known)
+    before = stage.read(known[0], tmp_path)
+    assert reproduce(tmp_path) == tmp_path / "report.html"
+    assert stage.read(known[0], tmp_path) == before
+    assert "| image-gan |" in (tmp_path / "reproduction.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(material, "facts", lambda folder: {**FACTS, "audio_synthetic": True})
+    with pytest.raises(UserError, match="of FSDD, which could not be had"):
+        reproduce(tmp_path)
 
 
 def test_a_page_is_safe_and_stands_alone(tmp_path: Path) -> None:

@@ -82,11 +82,13 @@ class Matcher(Family):
 
     def embed_audio(self, audio: Tensor) -> Tensor:
         """Spectrograms float32[A, 1, bands, columns] -> float32[A, E]."""
-        raise NotImplementedError
+        embedding: Tensor = self.audio_encoder(audio)
+        return embedding
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Images float32[I, C, H, W] in 0..1 -> float32[I, E]."""
-        raise NotImplementedError
+        embedding: Tensor = self.image_encoder(image)
+        return embedding
 
     def match(self, audio: Tensor, image: Tensor) -> Tensor:
         """Embeddings [A, E] and [I, E] -> logits float32[A, I] that they belong together."""

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
@@ -140,26 +139,6 @@ def scatter(points: Floats, names: Sequence[str], *, label: bool = False) -> str
         axes.scatter(mine[:, 0], mine[:, 1], s=22, color=colour, alpha=0.75, linewidths=0)
     for name in dict.fromkeys(names) if label else ():
         _label(axes, points[kinds == name], name)
-    return _svg(figure)
-
-
-def heatmap(values: Floats, rows: Sequence[str], columns: Sequence[str]) -> str:
-    """SVG table of float[R, C] in 0..1: the higher a value, the fuller its cell; rows go down."""
-    if values.shape != (len(rows), len(columns)):
-        raise ValueError(f"values {values.shape} for {len(rows)} rows, {len(columns)} columns")
-    figure, axes = _chart(size=(1.6 + 0.8 * len(columns), 0.7 + 0.5 * len(rows)))
-    for (row, column), value in np.ndenumerate(values):
-        cell = Rectangle(
-            (column - 0.48, row - 0.48), 0.96, 0.96,
-            color=_STAND_INS["accent"], alpha=0.7 * float(np.clip(value, 0, 1)), linewidth=0,
-        )  # fmt: skip
-        axes.add_patch(cell)
-        ink = _STAND_INS["ink"]
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=11)
-    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_xticks(range(len(columns)), columns, parse_math=False)
-    axes.set_yticks(range(len(rows)), rows, parse_math=False)
-    axes.spines["bottom"].set_visible(False)
     return _svg(figure)
 
 

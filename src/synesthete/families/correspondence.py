@@ -46,16 +46,6 @@ class Model(Matcher):
             nn.Linear(config.hidden, 1),
         )  # fmt: skip
 
-    def embed_audio(self, audio: Tensor) -> Tensor:
-        """float32[A, embedding]."""
-        embedding: Tensor = self.audio_encoder(audio)
-        return embedding
-
-    def embed_image(self, image: Tensor) -> Tensor:
-        """float32[I, embedding]."""
-        embedding: Tensor = self.image_encoder(image)
-        return embedding
-
     def match(self, audio: Tensor, image: Tensor) -> Tensor:
         """The head on every pair; its first layer, being linear, is taken once an item."""
         first, last = self.head[0], self.head[2]

@@ -67,16 +67,6 @@ class Model(Matcher):
             encoder.append(Unit())
         self.head = Distance()
 
-    def embed_audio(self, audio: Tensor) -> Tensor:
-        """float32[A, embedding], each of norm 1."""
-        embedding: Tensor = self.audio_encoder(audio)
-        return embedding
-
-    def embed_image(self, image: Tensor) -> Tensor:
-        """float32[I, embedding], each of norm 1."""
-        embedding: Tensor = self.image_encoder(image)
-        return embedding
-
     def match(self, audio: Tensor, image: Tensor) -> Tensor:
         """Logits of the Euclidean distances."""
         exact = "donot_use_mm_for_euclid_dist"  # a matrix product would cancel at small distances

@@ -28,20 +28,15 @@ def reproduce(out: Path, *, quick: bool = False, only: str = "", data: Path | No
         UserError: FSDD could not be had, or no system is called `only`.
         Interrupted: asked to stop; the same command goes on.
     """
-    systems = chosen(quick, only)
-    exams = {shuffled: _exam(shuffled, data) for shuffled in {s.shuffled for s in systems}}
+    systems, everything = chosen(quick, only), chosen(quick)
+    exams = {kind: _exam(kind, data) for kind in {False, *(s.shuffled for s in systems)}}
+    path = out / "report.html"
     for number, system in enumerate(systems, start=1):
         folder, exam = exams[system.shuffled]
         console.print(f"[{number}/{len(systems)}] {system.name}: {system.title}", markup=False)
         stage.run(system, folder, exam, out)
-        write(out, quick, data)
-    return write(out, quick, data)
-
-
-def write(out: Path, quick: bool, data: Path | None) -> Path:
-    """Write both pages from what is done; the path of the HTML one."""
-    _, exam = _exam(False, data)
-    return page.write(story.tell(out, chosen(quick), exam, quick), out)
+        path = page.write(story.tell(out, everything, exams[False][1], quick), out)
+    return path
 
 
 def _exam(shuffled: bool, data: Path | None) -> tuple[Path, Exam]:

@@ -19,6 +19,7 @@ from synesthete.reproduce.words import SCALES, TEXT
 Found = dict[str, dict[str, Any]]
 Block = str | Table | Picture
 
+READINGS = ("vae-grouped", "vae-relu", "vae-gaussian", "vae-mean", "vae-gaussian-mean")
 DIRECTIONS = ("audio_to_image", "image_to_audio", "image_to_image", "audio_to_audio")
 
 
@@ -124,8 +125,7 @@ def _vae(found: Found, out: Path) -> Iterator[Block]:
 
 
 def _readings(found: Found) -> Iterator[Block]:
-    names = [n for n in found if n.startswith("vae-") and n not in ("vae-pairs", "vae-gan")]
-    names = [n for n in names if not n.startswith("vae-gan")]
+    names = [name for name in found if name in READINGS]
     if len(names) > 1:
         yield TEXT["readings"]
         yield _scores(found, names)
