@@ -67,7 +67,10 @@ def test_a_quick_run_is_every_preset_for_fewer_steps_and_one_seed() -> None:
     for name, system in quick.items():
         assert system.seeds == (0,)
         assert system.recipe().training.steps <= full[name].recipe().training.steps
-    assert [s.name for s in chosen(quick=False, only="avc")] == ["avc", "avc-shuffled"]
+    assert [s.name for s in chosen(quick=False, only="avc")] == ["avc"]
+    assert [s.name for s in chosen(quick=False, only="av")] == [
+        "avc", "avc-shuffled", "ave", "ave-shuffled",
+    ]  # fmt: skip
     with pytest.raises(UserError, match="no system 'vqvae'; there are: image-autoencoder"):
         chosen(quick=False, only="vqvae")
 
@@ -98,6 +101,17 @@ def test_a_stage_trains_scores_and_draws_once(
     assert stage.run(system, place, exam, tmp_path) == stage.read(system, tmp_path)
     with pytest.raises(AssertionError, match="trained again"):
         stage.run(System("mine", preset, "Mine", {"steps": "3"}), place, exam, tmp_path)
+
+
+def test_a_stage_stays_done_when_recipes_gain_keys_and_not_when_they_change() -> None:
+    system = System("mine", "archetype", "Mine", {"steps": "2"})
+    recipe = system.recipe().to_dict()
+    del recipe["augmentation"]["tilt"]  # as if it had come since
+    result = {"identity": {"recipe": recipe, "seeds": [0], "digest": "d"}}
+    assert stage.is_of(result, system, "d")
+    assert not stage.is_of(result, system, "another")
+    assert not stage.is_of(result, System("mine", "archetype", "Mine", {"steps": "3"}), "d")
+    assert not stage.is_of(result, System("mine", "archetype", "Mine", TINY, (0, 1)), "d")
 
 
 def _never(*_: Any, **__: Any) -> None:

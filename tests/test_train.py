@@ -22,7 +22,7 @@ from synesthete.data.alignment import Alignment
 from synesthete.data.labels import Labels
 from synesthete.errors import UserError
 from synesthete.family import Family
-from synesthete.train import Diverged, Interrupted, Step, rate, read_log, train
+from synesthete.train import Diverged, Interrupted, Step, precision, rate, read_log, train
 
 
 def preset(steps: int = 12, **training: object) -> Preset:
@@ -73,6 +73,33 @@ def targets(value: float = 0.0) -> object:
             yield Target(value)
 
     return stream
+
+
+@pytest.mark.parametrize(("name", "dtype"), [
+    ("32-true", torch.float32), ("bf16-mixed", torch.bfloat16),
+])  # fmt: skip
+def test_the_precision_asked_for_is_the_one_computed_in(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    seen = set()
+    line = Line()
+    line.layer.register_forward_hook(lambda _, __, out: seen.add(out.dtype))
+    train(line, targets(), TrainingConfig(2, precision=name), tmp_path, seed=0)  # type: ignore[arg-type]
+    assert seen == {dtype}
+    assert line.layer.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("able", "found"), [
+    ({"avx512_bf16": True}, "bf16-mixed"), ({"amx_bf16": True}, "bf16-mixed"),
+    ({"avx512_bf16": False, "amx_bf16": False}, "32-true"), ({}, "32-true"),
+])  # fmt: skip
+def test_precision_auto_is_bfloat16_only_where_the_cpu_has_it(
+    able: dict[str, bool], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert precision(TrainingConfig(1, precision="auto")) == found
+    assert precision(TrainingConfig(1, precision="32-true")) == "32-true"
 
 
 def test_a_step_is_adam_s(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ class TrainingConfig:
     ema: float = 0.0
     """Decay a step of the averaged weights that the artefact keeps; 0 keeps the last weights."""
     precision: str = "32-true"
-    """Lightning Fabric's name: `"32-true"` or `"bf16-mixed"`."""
+    """Lightning Fabric's name: `"32-true"` or `"bf16-mixed"`; `"auto"` is the latter where the
+    machine multiplies bfloat16 faster than float32, the former elsewhere."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
 
@@ -54,7 +55,7 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}, wanted 1 or more")
         _one_of("training.objective", self.objective, ("pairs", "grouped"))
         _one_of("training.schedule", self.schedule, ("constant", "cosine"))
-        _one_of("training.precision", self.precision, ("32-true", "bf16-mixed"))
+        _one_of("training.precision", self.precision, ("32-true", "bf16-mixed", "auto"))
         if self.batch_size % self.images_per_recording:
             raise ConfigError(
                 f"training.batch_size is {self.batch_size}, no multiple of "

@@ -256,6 +256,7 @@ REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence [B] of N(mean, exp(log_variance)) from N(0, 1), [B, L] each, summed over L."""
+    mean, log_variance = exact(mean), exact(log_variance)
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
 
@@ -271,16 +272,20 @@ def reconstruction_loss(
         raise ConfigError(f"no reconstruction '{kind}'; there are: {', '.join(DENSITIES)}")
     if reduction not in REDUCTIONS:
         raise ConfigError(f"no reduction '{reduction}'; there are: {', '.join(REDUCTIONS)}")
-    return REDUCTIONS[reduction](DENSITIES[kind](logits, target).flatten(1), 1)
+    return REDUCTIONS[reduction](DENSITIES[kind](exact(logits), target).flatten(1), 1)
+
+
+def exact(x: Tensor) -> Tensor:
+    """`x` in float32 where mixed precision gave bfloat16, whose 8 bits are too few for a loss."""
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-log D(real) - log(1 - D(fake)), each averaged over its logits (Goodfellow et al. 2014)."""
-    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    return F.softplus(-exact(real_logits)).mean() + F.softplus(exact(fake_logits)).mean()
 
 
 def generator_loss(fake_logits: Tensor, saturating: bool = False) -> Tensor:
     """-log D(fake), averaged; saturating, log(1 - D(fake)), the minimax game's own."""
-    if saturating:
-        return -F.softplus(fake_logits).mean()
-    return F.softplus(-fake_logits).mean()
+    logits = exact(fake_logits)
+    return -F.softplus(logits).mean() if saturating else F.softplus(-logits).mean()

@@ -145,7 +145,7 @@ def train(
     Raises:
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint of the last whole step on disk.
     """
-    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="auto", devices=1, precision=precision(config))  # type: ignore[arg-type]
     state = prepare(model, config, fabric)
     checkpoints = out / "checkpoints"
     if (found := checkpoint.latest(checkpoints)) is not None:
@@ -182,7 +182,8 @@ def _step(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(config, state.step)
         _thaw(state.model, (phase,))
-        losses = state.forward.losses(batch, phase, rng)
+        with fabric.autocast():  # Fabric's wrapper does so for DDP alone
+            losses = state.forward.losses(batch, phase, rng)
         optimizer.zero_grad()
         fabric.backward(losses["loss"])
         optimizer.step()
@@ -205,6 +206,19 @@ def _thaw(model: Family, phases: Iterable[str]) -> None:
         for attribute in attributes:
             for parameter in _parameters(getattr(model, attribute)):
                 parameter.requires_grad_(phase in phases)
+
+
+def precision(config: TrainingConfig) -> str:
+    """Fabric's name for the run's precision; `"auto"` asks the machine.
+
+    A CPU without bfloat16 instructions emulates them, a hundred times slower than float32.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has it, 2.6 does not
+    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 
 def rate(config: TrainingConfig, step: int) -> float:

@@ -144,7 +144,7 @@ def _code_and_noise(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
 def test_a_recording_s_images_all_teach_each_of_its_drawings(kind: str) -> None:
     """The gradient is that of every edge between the batch's drawings and images of a recording."""
-    model, batch = built(reconstruction=kind), batch_of([0, 1, 0, 0, 1])
+    model, batch = built(reconstruction=kind, compare="images"), batch_of([0, 1, 0, 0, 1])
     ones = Batch(batch.audio, batch.image, batch.audio_of, torch.ones(5))
     logits = torch.randn(5, 1, 28, 28, requires_grad=True)
     loss = model.objective(torch.zeros(5, 128), logits, torch.tensor(0.0), ones)["reconstruction"]
@@ -156,6 +156,38 @@ def test_a_recording_s_images_all_teach_each_of_its_drawings(kind: str) -> None:
             mine = mine + _density(kind, logits[i], batch.image[j]) / (5 * len(partners))
     (theirs,) = torch.autograd.grad(mine, logits)
     torch.testing.assert_close(ours, theirs)
+
+
+def test_the_mean_of_a_recording_s_drawings_is_compared_with_the_mean_of_its_images() -> None:
+    model, batch = built(alpha=1.0, beta=0.0), batch_of([0, 1, 0, 0, 1])
+    ones = Batch(batch.audio, batch.image, batch.audio_of, torch.ones(5))
+    logits = torch.randn(5, 1, 28, 28)
+    code, none = torch.zeros(5, 128), torch.tensor(0.0)
+    found = model.objective(code, logits, none, ones)["reconstruction"]
+    drawn = torch.sigmoid(logits)
+    by_hand = torch.zeros(())
+    for rows in ([0, 2, 3], [1, 4]):
+        apart = drawn[rows].mean(0) - batch.image[rows].mean(0)
+        by_hand = by_hand + len(rows) * apart.square().sum() / 2
+    torch.testing.assert_close(found, by_hand / 5)
+
+
+def test_only_comparing_each_drawing_punishes_a_recording_s_drawings_for_differing() -> None:
+    batch = batch_of([0, 0, 1, 1])
+    alike = torch.full((4, 1, 28, 28), 0.5)
+    differing = alike + 0.3 * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1)
+    code, none = torch.zeros(4, 128), torch.tensor(0.0)
+    ones = Batch(batch.audio, batch.image, batch.audio_of, torch.ones(4))
+
+    def loss(compare: str, drawn: Tensor) -> Tensor:
+        model = built(compare=compare)
+        return model.objective(code, torch.logit(drawn), none, ones)["reconstruction"]
+
+    torch.testing.assert_close(loss("means", differing), loss("means", alike))
+    punished = loss("images", differing) - loss("images", alike)
+    torch.testing.assert_close(punished, torch.tensor(28 * 28 * 0.3**2 / 2), rtol=1e-4, atol=0)
+    with pytest.raises(ConfigError, match="means, images"):
+        built(compare="medians")
 
 
 def _density(kind: str, logits: Tensor, image: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
 from synesthete.family import Generator, Losses, Shapes
 from synesthete.nets import (
@@ -14,6 +15,7 @@ from synesthete.nets import (
     DeckGanDecoder,
     DeckGanEncoder,
     discriminator_loss,
+    exact,
     generator_loss,
     kl_divergence,
     reconstruction_loss,
@@ -35,8 +37,17 @@ class Config:
     """Weight of the KL divergence, averaged over the latents."""
     reconstruction: str = "gaussian"
     """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+    compare: str = "means"
+    """What the reconstruction loss compares, of each recording in a batch: `"means"`, the mean of
+    its drawings with the mean of its images; `"images"`, each drawing with the latter mean. With
+    one image a recording both are the deck's. The mean image is all that either can teach; but
+    the latter also asks that a recording's drawings be alike, the former almost not (1 / their
+    number)."""
     saturating: bool = False
     """Minimise log(1 - D), as the minimax game is written, instead of -log D."""
+
+
+COMPARISONS = ("means", "images")
 
 
 class Model(Generator):
@@ -49,6 +60,8 @@ class Model(Generator):
 
     def __init__(self, config: Config, shapes: Shapes) -> None:
         super().__init__()
+        if config.compare not in COMPARISONS:
+            raise ConfigError(f"no compare '{config.compare}'; there are: {', '.join(COMPARISONS)}")
         self.config = config
         self.noise_size = config.latent
         self.encoder = DeckGanEncoder(shapes.audio)
@@ -73,7 +86,7 @@ class Model(Generator):
     def _logits(self, code: Tensor, noise: Tensor) -> Tensor:
         mean, log_variance = code.chunk(2, dim=1)
         logits: Tensor = self.decoder(mean + (log_variance / 2).exp() * noise)
-        return logits
+        return exact(logits)
 
     def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
         """The deck's objective: adversarial + α·reconstruction + β·KL (slide "VAE-GAN")."""
@@ -92,7 +105,9 @@ class Model(Generator):
 
         An image's reconstruction loss is summed over pixels, its KL averaged over latents.
         """
-        target = _partners(batch)
+        target = _mean_by_recording(batch.image, batch)
+        if self.config.compare == "means":
+            logits = torch.logit(_mean_by_recording(torch.sigmoid(logits), batch), 1e-6)
         loss = reconstruction_loss(self.config.reconstruction, logits, target)
         reconstruction = (batch.weight * loss).mean()
         kl = (batch.weight * kl_divergence(*code.chunk(2, dim=1))).mean() / self.config.latent
@@ -104,13 +119,9 @@ class Model(Generator):
         }
 
 
-def _partners(batch: Batch) -> Tensor:
-    """For each image, the mean of the batch's images of the same recording, [I, C, H, W].
-
-    A recording's images all belong to each of its drawings: against their mean, the gradient is
-    that of all such pairs together.
-    """
-    shape = (len(batch.audio), *batch.image.shape[1:])
-    total = batch.image.new_zeros(shape).index_add_(0, batch.audio_of, batch.image)
+def _mean_by_recording(images: Tensor, batch: Batch) -> Tensor:
+    """For each of `images` [I, C, H, W], the mean of those that share its recording."""
+    shape = (len(batch.audio), *images.shape[1:])
+    total = images.new_zeros(shape).index_add_(0, batch.audio_of, images)
     count = torch.bincount(batch.audio_of, minlength=len(batch.audio))
     return (total / count.clamp(min=1).view(-1, 1, 1, 1))[batch.audio_of]

@@ -93,7 +93,7 @@ SYSTEMS = (
 
 
 def chosen(quick: bool, only: str = "") -> tuple[System, ...]:
-    """The systems of a full or a quick run, all or those whose name begins with `only`.
+    """The systems of a full or a quick run, all or those that `only` names or begins.
 
     Raises:
         UserError: there is none.
@@ -105,6 +105,7 @@ def chosen(quick: bool, only: str = "") -> tuple[System, ...]:
             for s in SYSTEMS
             if s.quick is not None
         )
-    if kept := tuple(system for system in found if system.name.startswith(only)):
+    named = tuple(system for system in found if system.name == only)
+    if kept := named or tuple(system for system in found if system.name.startswith(only)):
         return kept
     raise UserError(f"no system '{only}'; there are: {', '.join(s.name for s in found)}")
