@@ -34,10 +34,11 @@ bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 scores: .venv/.installed-dev  ## train and score every published recipe (about two hours, resumable)
 	$(BIN)/python bench/scores.py
 
-reproduce: .venv/.installed-dev  ## every system of the deck beside its figures -> docs (hours, resumable)
+reproduce: .venv/.installed-dev  ## every system of the deck beside its figures -> docs (hours, resumable; FROM=docs keeps what is done there)
+	$(if $(FROM),mkdir -p runs/reproduce && cp -r $(FROM)/stages $(FROM)/figures runs/reproduce/)
 	$(BIN)/synesthete reproduce --out runs/reproduce
-	rm -rf docs/figures
-	cp -r runs/reproduce/reproduction.md runs/reproduce/figures docs/
+	rm -rf docs/figures docs/stages
+	cp -r runs/reproduce/reproduction.md runs/reproduce/figures runs/reproduce/stages docs/
 
 clean:  ## forget the environment (runs and data stay)
 	rm -rf .venv

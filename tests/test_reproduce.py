@@ -182,3 +182,17 @@ def test_a_page_is_safe_and_stands_alone(tmp_path: Path) -> None:
     assert "![P](figures/a-b.png)" in markdown
     with Image.open(picture) as image:
         assert image.size == (12, 8)
+
+
+def test_the_committed_results_are_of_today_s_recipes_and_one_alignment() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    found = {s.name: (s, result) for s in SYSTEMS if (result := stage.read(s, docs)) is not None}
+    stray = {path.stem for path in (docs / "stages").glob("*.json")} - {*found, "similarity"}
+    assert not stray
+    digests: dict[bool, set[str]] = {True: set(), False: set()}
+    for system, result in found.values():
+        digest = result["identity"]["digest"]
+        assert stage.is_of(result, system, digest), f"{system.name}: run it again"
+        digests[system.shuffled].add(digest)
+    assert len(digests[False]) <= 1
+    assert len(digests[True]) <= 1

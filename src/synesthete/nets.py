@@ -237,6 +237,14 @@ class ConvDecoder(nn.Sequential):
         )  # fmt: skip
 
 
+def he_initialised(layer: nn.Module) -> None:
+    """Initialise a convolution or linear layer for ReLUs (He et al. 2015), uniformly, biases 0."""
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
 def _bernoulli(logits: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
@@ -245,10 +253,14 @@ def _gaussian(logits: Tensor, target: Tensor) -> Tensor:
     return (torch.sigmoid(logits) - target).square() / 2
 
 
-DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian}
+def _squared(logits: Tensor, target: Tensor) -> Tensor:
+    return 2 * _gaussian(logits, target)
+
+
+DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian, "squared": _squared}
 """The decoder's negative log-density of a pixel, up to a constant: cross-entropy of the logit
-against a target in 0..1 (affine in the target), or half the squared error of its sigmoid (unit
-variance; quadratic in the target)."""
+against a target in 0..1 (affine in the target), half the squared error of its sigmoid (unit
+variance; quadratic in the target), or the squared error (variance 1/2)."""
 
 REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
 """How the densities of an image's pixels become one number."""

@@ -217,7 +217,8 @@ def precision(config: TrainingConfig) -> str:
         return config.precision
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has it, 2.6 does not
+    look = getattr(torch.cpu, "get_capabilities", dict[str, bool])  # absent from older torch
+    able = look()
     return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 

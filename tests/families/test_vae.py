@@ -41,7 +41,7 @@ def test_its_layers_have_the_deck_s_shapes() -> None:
 
 def test_its_loss_is_the_negative_evidence_lower_bound() -> None:
     """Against torch.distributions: reconstruction summed over pixels, KL over the latent."""
-    model = Model(Config(beta=0.7), Shapes())
+    model = Model(Config(beta=0.7, initialisation="torch"), Shapes())
     batch = tiny_batch(6, 3)
     losses = model.losses(batch, "all", generator(0, 1))
     mean, log_variance = model.posterior(batch.audio)
@@ -146,3 +146,22 @@ def test_grouped_and_pairwise_objectives_have_the_same_gradient() -> None:
         pairs, grouped = grouped_and_pairs_gradients(reconstruction)
         assert pairs.abs().max() > 1e-3
         torch.testing.assert_close(grouped, pairs, rtol=1e-9, atol=1e-12)
+
+
+def test_he_s_weights_keep_the_variance_and_torch_s_shrink_it() -> None:
+    """Var = 2 / fan in (He et al. 2015, eq. 10), against 1 / (3 fan in)."""
+    torch.manual_seed(0)
+    models = {name: Model(Config(initialisation=name), Shapes()) for name in ("he", "torch")}
+    spread = {}
+    for name, variance in (("he", 2 / 12_800), ("torch", 1 / (3 * 12_800))):
+        widest = models[name].encoder[5]
+        assert isinstance(widest, torch.nn.Linear)
+        assert widest.weight.var().item() == pytest.approx(variance, rel=1e-2)
+        spread[name] = models[name].embed(torch.rand(16, 1, 48, 48)).std(0).mean()
+    assert spread["he"] > 20 * spread["torch"]
+    layers = models["he"].modules()
+    biases = [b for m in layers if (b := getattr(m, "bias", None)) is not None]
+    assert len(biases) == 11
+    assert not any(bias.any() for bias in biases)
+    with pytest.raises(ConfigError, match="no initialisation 'glorot'; there are: he, torch"):
+        Model(Config(initialisation="glorot"), Shapes())

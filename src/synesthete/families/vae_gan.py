@@ -26,7 +26,7 @@ from synesthete.nets import (
 class Config:
     """The deck's VAE-GAN (slides "VAE-GAN", "VAE-GAN Training"): 7,909,382 parameters.
 
-    Without the two weights (alpha = beta = 0) it is the deck's plain GAN.
+    With alpha = 0 it is the deck's plain GAN.
     """
 
     latent: int = 64
@@ -35,8 +35,8 @@ class Config:
     """Weight of the reconstruction loss."""
     beta: float = 0.5
     """Weight of the KL divergence, averaged over the latents."""
-    reconstruction: str = "gaussian"
-    """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+    reconstruction: str = "squared"
+    """The decoder's density, one of `nets.DENSITIES`; summed over pixels."""
     compare: str = "means"
     """What the reconstruction loss compares, of each recording in a batch: `"means"`, the mean of
     its drawings with the mean of its images; `"images"`, each drawing with the latter mean. With

@@ -20,14 +20,18 @@ TEXT = {
     "targets: each recording against the mean of its images, the same objective without its "
     "sampling noise. The autoencoder has the VAE's layers without sampling; `archetype` is our "
     "small, fast one. All draw archetypes: the mean image is what their loss asks for.",
-    "readings": "The deck names neither the reconstruction loss nor its reduction, and its table "
-    "puts a ReLU on μ and σ if read literally. Each reading with grouped targets, one seed but "
-    "for the first: `vae-grouped` has plain heads, cross-entropy summed over pixels, KL summed "
-    "over the latent.",
-    "gan": "The VAE-GAN without its two further terms (α = β = 0): an encoder whose code goes to "
-    "the decoder, and a discriminator that sees images alone. Nothing ties an image to its sound, "
+    "readings": "The deck names neither the reconstruction loss nor its reduction nor how weights "
+    "are initialised, and its table puts a ReLU on μ and σ if read literally. Each reading with "
+    "grouped targets, one seed but for the first: `vae-grouped` has plain heads, cross-entropy "
+    "summed over pixels, KL summed over the latent, weights after He et al. 2015. "
+    "`vae-pairs-torch` is the deck's own recipe from PyTorch's default weights, 2.4 times "
+    "smaller: the decoder hears so little at first that the KL divergence wins, and the "
+    "posterior is collapsed for the first thousand steps.",
+    "gan": "The VAE-GAN without its reconstruction loss (α = 0): an encoder whose code goes to the "
+    "decoder, and a discriminator that sees images alone. Nothing ties an image to its sound, "
     "which is the deck's negative result: images like those of the training set that do not "
-    "correspond to the audio.",
+    "correspond to the audio. The KL divergence stays (β = 0.5): without it nothing bounds the "
+    "posterior, whose variance then grows until the images fall apart.",
     "vae-gan": "The deck's 7,909,382 parameters. Its kernels hold 7,902,208; of the other 7,174, "
     "six must be the biases and batch norms of the two one-channel outputs, since every other "
     "layer's channels are multiples of 64. Taken here: encoder without biases, batch norm on its "
@@ -53,8 +57,14 @@ TEXT = {
 
 SCALES = (
     "Scales, which the deck leaves open and without which α means nothing: the adversarial loss "
-    "is averaged over images; the reconstruction loss is half the squared error summed over an "
+    "is averaged over images; the reconstruction loss is the squared error, summed over an "
     "image's pixels, averaged over images; the KL divergence is averaged over the 64 latents and "
     "over images. β = 0.5, Adam with learning rate 2e-4 and β₁ = 0.5, batch 128, LeakyReLU(0.2), "
-    "-log D for the generator. A batch holds 16 recordings with 8 images each."
+    "-log D for the generator. A batch holds 8 recordings with 16 images each, and the "
+    "reconstruction loss compares **the mean of a recording's drawings with the mean of its "
+    "images**. With one image a recording, that is the deck's RL(G(z), x). With 16 it teaches the "
+    "same mean image, but asks 16 times less that the drawings of one recording be alike, which "
+    "no alignment of a recording with many images says. `vae-gan-images` compares each drawing "
+    "with that mean, `vae-gan-naive` takes a recording an image, `vae-gan-bernoulli` the "
+    "cross-entropy: all at α = 0.2, as long as the sweep."
 )
