@@ -9,7 +9,7 @@ from synesthete.errors import UserError
 ALPHAS = ("0.05", "0.1", "0.2", "0.5", "1", "5")
 """The sweep of the reconstruction weight, two decades."""
 
-SWEEP = {"steps": "1_000"}
+SWEEP = {"steps": "800"}
 """How long each run of the sweep is, and what is compared with it."""
 
 Overrides = Mapping[str, str]
@@ -58,9 +58,9 @@ SYSTEMS = (
            quick={"steps": "300"}),
     System("vae-grouped", "deck-vae-grouped", "VAE, grouped targets", seeds=THREE,
            quick={"steps": "500"}, deck="93.7%",
-           note="2,000 steps of 64 recordings against their mean image, augmented"),
-    System("vae-pairs", "deck-vae", "VAE, pairs", {"steps": "7_000"}, quick={"steps": "300"},
-           deck="93.7%", note="7,000 of the deck's 46,875 steps"),
+           note="1,000 steps of 64 recordings against their mean image, augmented"),
+    System("vae-pairs", "deck-vae", "VAE, pairs", {"steps": "4_000"}, quick={"steps": "300"},
+           deck="93.7%", note="4,000 of the deck's 46,875 steps"),
     System("vae-pairs-torch", "deck-vae", "VAE, pairs, PyTorch's initialisation",
            {"steps": "1_000", "initialisation": "torch"}, deck="93.7%",
            note="1,000 of the deck's 46,875 steps"),
