@@ -22,7 +22,7 @@ LAYERS = (
     ("data.toy", "data.augment"),
     ("data.batches",),
     ("config",),
-    ("nets",),
+    ("nets", "deck", "losses"),
     ("families",),
     ("family",),
     ("families.*",),
@@ -46,7 +46,7 @@ LAYERS = (
 
 TRAINING = (
     "data.alignment data.content data.shards data.storage data.batches data.augment "
-    "config nets family families families.* checkpoint train artefact runs"
+    "config nets deck losses family families families.* checkpoint train artefact runs"
 ).split()
 """What touches a model while it is being trained."""
 

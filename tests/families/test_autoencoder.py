@@ -8,9 +8,10 @@ from torch.nn import functional as F  # noqa: N812
 from synesthete import config, family
 from synesthete.config import ConfigError
 from synesthete.data.batches import Batch, generator
+from synesthete.deck import DeckDecoder, DeckEncoder
 from synesthete.families.autoencoder import Config, Model
 from synesthete.family import Generator, Shapes
-from synesthete.nets import ConvEncoder, DeckDecoder, DeckEncoder, DenseDecoder
+from synesthete.nets import ConvEncoder, DenseDecoder
 
 
 def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from synesthete import config, family, nets, train
+from synesthete import config, family, losses, train
 from synesthete.config import TrainingConfig
 from synesthete.data.batches import Batch, generator
 from synesthete.families.image_gan import Config, Model
@@ -41,10 +41,10 @@ def test_the_losses_at_logits_whose_odds_are_known() -> None:
     """Logits of 0 and log 3 are probabilities of 1/2 and 3/4."""
     half, more = torch.zeros(2, 1), torch.full((2, 1), 3.0).log()
     log = torch.tensor([0.5, 0.75, 0.25]).log()
-    torch.testing.assert_close(nets.discriminator_loss(more, half), -log[1] - log[0])
-    torch.testing.assert_close(nets.discriminator_loss(half, more), -log[0] - log[2])
-    torch.testing.assert_close(nets.generator_loss(more), -log[1])
-    torch.testing.assert_close(nets.generator_loss(more, saturating=True), log[2])
+    torch.testing.assert_close(losses.discriminator_loss(more, half), -log[1] - log[0])
+    torch.testing.assert_close(losses.discriminator_loss(half, more), -log[0] - log[2])
+    torch.testing.assert_close(losses.generator_loss(more), -log[1])
+    torch.testing.assert_close(losses.generator_loss(more, saturating=True), log[2])
 
 
 @pytest.mark.parametrize("saturating", [False, True])
@@ -65,8 +65,8 @@ def test_each_player_s_loss_is_its_side_of_the_game(saturating: bool) -> None:
 
 def test_the_saturating_gradient_vanishes_while_the_discriminator_wins() -> None:
     logits = torch.full((1,), -10.0, requires_grad=True)
-    (alive,) = torch.autograd.grad(nets.generator_loss(logits), logits)
-    (vanished,) = torch.autograd.grad(nets.generator_loss(logits, saturating=True), logits)
+    (alive,) = torch.autograd.grad(losses.generator_loss(logits), logits)
+    (vanished,) = torch.autograd.grad(losses.generator_loss(logits, saturating=True), logits)
     assert alive < -0.999  # both pull the logit up
     assert -1e-4 < vanished < 0
 

@@ -15,7 +15,7 @@ from synesthete.data import batches
 from synesthete.data.batches import Batch
 from synesthete.families.vae_gan import Model
 from synesthete.family import Shapes
-from synesthete.nets import generator_loss
+from synesthete.losses import generator_loss
 
 PUBLISHED = 7_909_382
 

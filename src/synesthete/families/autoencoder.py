@@ -9,15 +9,10 @@ from torch import Tensor, nn
 
 from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
+from synesthete.deck import DeckDecoder, DeckEncoder
 from synesthete.family import Generator, Losses, Shapes
-from synesthete.nets import (
-    ConvEncoder,
-    DeckDecoder,
-    DeckEncoder,
-    DenseDecoder,
-    Shape,
-    reconstruction_loss,
-)
+from synesthete.losses import reconstruction_loss
+from synesthete.nets import ConvEncoder, DenseDecoder, Shape
 
 
 @dataclass(frozen=True)

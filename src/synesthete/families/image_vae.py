@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from synesthete.data.batches import Batch
 from synesthete.family import ImageModel, Losses, Shapes
-from synesthete.nets import ConvDecoder, ImageEncoder, kl_divergence, reconstruction_loss
+from synesthete.losses import kl_divergence, reconstruction_loss
+from synesthete.nets import ConvDecoder, ImageEncoder
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,9 @@ from torch import Tensor, nn
 
 from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
+from synesthete.deck import DeckDecoder, DeckEncoder, he_initialised
 from synesthete.family import Generator, Losses, Shapes
-from synesthete.nets import (
-    DeckDecoder,
-    DeckEncoder,
-    he_initialised,
-    kl_divergence,
-    reconstruction_loss,
-)
+from synesthete.losses import kl_divergence, reconstruction_loss
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
+from synesthete.deck import DeckDiscriminator, DeckGanDecoder, DeckGanEncoder
 from synesthete.family import Generator, Losses, Shapes
-from synesthete.nets import (
-    DeckDiscriminator,
-    DeckGanDecoder,
-    DeckGanEncoder,
+from synesthete.losses import (
     discriminator_loss,
     exact,
     generator_loss,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from synesthete.nets import ProductUpconv
+from synesthete.deck import ProductUpconv
 
 
 @pytest.mark.parametrize(("kernel", "side"), [(3, 1), (3, 3), ((3, 5), 4), (2, 7)])

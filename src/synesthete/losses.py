@@ -1,0 +1,65 @@
+"""The losses that the families share."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from synesthete.config import ConfigError
+
+
+def _bernoulli(logits: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def _gaussian(logits: Tensor, target: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) - target).square() / 2
+
+
+def _squared(logits: Tensor, target: Tensor) -> Tensor:
+    return 2 * _gaussian(logits, target)
+
+
+DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian, "squared": _squared}
+"""The decoder's negative log-density of a pixel, up to a constant: cross-entropy of the logit
+against a target in 0..1 (affine in the target), half the squared error of its sigmoid (unit
+variance; quadratic in the target), or the squared error (variance 1/2)."""
+
+REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
+"""How the densities of an image's pixels become one number."""
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence [B] of N(mean, exp(log_variance)) from N(0, 1), [B, L] each, summed over L."""
+    mean, log_variance = exact(mean), exact(log_variance)
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+
+
+def reconstruction_loss(
+    kind: str, logits: Tensor, target: Tensor, reduction: str = "sum"
+) -> Tensor:
+    """Negative log-density [I] of images [I, C, H, W], summed or averaged over an image's pixels.
+
+    Raises:
+        ConfigError: `kind` is none of `DENSITIES`, or `reduction` none of `REDUCTIONS`.
+    """
+    if kind not in DENSITIES:
+        raise ConfigError(f"no reconstruction '{kind}'; there are: {', '.join(DENSITIES)}")
+    if reduction not in REDUCTIONS:
+        raise ConfigError(f"no reduction '{reduction}'; there are: {', '.join(REDUCTIONS)}")
+    return REDUCTIONS[reduction](DENSITIES[kind](exact(logits), target).flatten(1), 1)
+
+
+def exact(x: Tensor) -> Tensor:
+    """`x` in float32 where mixed precision gave bfloat16, whose 8 bits are too few for a loss."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log D(real) - log(1 - D(fake)), each averaged over its logits (Goodfellow et al. 2014)."""
+    return F.softplus(-exact(real_logits)).mean() + F.softplus(exact(fake_logits)).mean()
+
+
+def generator_loss(fake_logits: Tensor, saturating: bool = False) -> Tensor:
+    """-log D(fake), averaged; saturating, log(1 - D(fake)), the minimax game's own."""
+    logits = exact(fake_logits)
+    return -F.softplus(logits).mean() if saturating else F.softplus(-logits).mean()
