@@ -8,6 +8,7 @@ import torch
 
 from synesthete import config, evaluate, family
 from synesthete.artefact import Artefact
+from synesthete.baselines import baselines
 from synesthete.data import toy
 from synesthete.data.alignment import Alignment
 from synesthete.data.labels import Labels
@@ -119,7 +120,7 @@ def test_pairs_draw_with_noise_of_their_own_and_the_seed_repeats_it(exam: Exam) 
 
 
 def test_baselines_stand_where_they_should(exam: Exam, model: Model) -> None:
-    cards = {name: a.scorecard for name, a in evaluate.baselines(model, exam).items()}
+    cards = {name: a.scorecard for name, a in baselines(model, exam).items()}
     assert cards["real test images"]["agreement"] == cards["real test images"]["judge_accuracy"]
     assert cards["real test images"]["fld"] == cards["real test images"]["fld_floor"] > 0
     assert cards["class-mean image"]["diversity_ratio"] == pytest.approx(0, abs=1e-6)

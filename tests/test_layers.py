@@ -34,7 +34,7 @@ LAYERS = (
     ("metrics",),
     ("runs", "material", "generate", "figures", "matching", "similarity"),
     ("deliver", "evaluate", "report"),
-    ("evaluate_images", "evaluate_matches", "retrieve"),
+    ("baselines", "evaluate_images", "evaluate_matches", "retrieve"),
     ("demo",),
     ("reproduce.*",),
     ("reproduce.stage",),

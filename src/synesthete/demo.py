@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synesthete import artefact, config, evaluate, material, report, runs
+from synesthete.baselines import baselines
 from synesthete.data import audio
 from synesthete.data.batches import spectrograms
 from synesthete.evaluate import Answer, Exam
@@ -59,7 +60,7 @@ def score_and_report(out: Path, exam: Exam, command: str) -> Path:
     model = Model(held)
     answer = evaluate.evaluate(model, exam)
     artefact.write_scorecard(held, out, answer.scorecard)
-    data = _data(model, exam, answer, evaluate.baselines(model, exam), out, command)
+    data = _data(model, exam, answer, baselines(model, exam), out, command)
     path = out / "report.html"
     report.write(data, path)
     return path
@@ -103,7 +104,7 @@ def _data(
     model: Model,
     exam: Exam,
     answer: Answer,
-    baselines: Mapping[str, Answer],
+    others: Mapping[str, Answer],
     out: Path,
     command: str,
 ) -> report.ReportData:
@@ -135,7 +136,7 @@ def _data(
         counts=_counts(data["counts"]["splits"]),
         protocol=_protocol(data),
         synthetic=bool(data.get("audio_synthetic")),
-        baselines={name: found.scorecard for name, found in baselines.items()},
+        baselines={name: found.scorecard for name, found in others.items()},
         deck=DECK,
         grid=_grid(exam, answer.images, rng),
         real_grid=_grid(exam, exam.alignment.images[exam.alignment.edges[:, 1], 0], rng),
