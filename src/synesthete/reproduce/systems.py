@@ -9,7 +9,7 @@ from synesthete.errors import UserError
 ALPHAS = ("0.05", "0.1", "0.2", "0.5", "1", "5")
 """The sweep of the reconstruction weight, two decades."""
 
-SWEEP = {"steps": "800"}
+SWEEP = {"steps": "600"}
 """How long each run of the sweep is, and what is compared with it."""
 
 Overrides = Mapping[str, str]
