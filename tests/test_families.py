@@ -122,6 +122,16 @@ def test_generation_is_pure(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATORS)
+def test_at_no_diversity_the_noise_changes_nothing(name: str) -> None:
+    model = generator(name)
+    audio, z = torch.rand(2, 1, 48, 48), noise(0, 0, 2, 3, model.noise_size)
+    with torch.inference_mode():
+        images, learnt = model.sample(audio, z, 0.0), model.sample(audio, z)
+        torch.testing.assert_close(learnt, model.sample(audio, z, 1.0))
+    torch.testing.assert_close(images, images[:, :1].expand_as(images), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
 def test_an_image_does_not_depend_on_its_batch(name: str) -> None:
     model = generator(name)
     audio, z = torch.rand(5, 1, 48, 48), noise(0, 0, 5, 3, model.noise_size)

@@ -82,6 +82,22 @@ def test_seeds_and_samples_differ_and_repeat(vae: Model) -> None:
     np.testing.assert_array_equal(once[:2], vae.generate(tone(300), 2, sample_rate=8_000, seed=1))
 
 
+def test_the_dial_goes_from_one_image_to_many(vae: Model) -> None:
+    clips = [tone(300), tone(500)]
+    drawn = {
+        d: vae.generate(clips, n=6, sample_rate=8000, diversity=d).astype(float)
+        for d in (0.0, 0.5, 1.0, 1.5)
+    }
+    assert (drawn[0.0] == drawn[0.0][:, :1]).all()
+    spread = [images.std(axis=1).mean() for images in drawn.values()]
+    assert spread == sorted(spread)
+    assert spread[0] == 0 < spread[1]
+    assert np.array_equal(drawn[1.0], vae.generate(clips, n=6, sample_rate=8000))
+    for wrong in (-0.1, 1.6, float("nan")):
+        with pytest.raises(UserError, match=r"diversity is .*, wanted 0 to 1\.5"):
+            vae.generate(clips, sample_rate=8000, diversity=wrong)
+
+
 def test_embeddings_are_vectors_and_tell_clips_apart(vae: Model) -> None:
     one = vae.embed(tone(300), sample_rate=8_000)
     both = vae.embed([tone(300), tone(900)], sample_rate=8_000)

@@ -180,8 +180,9 @@ def generate(a: argparse.Namespace) -> int:
     from synesthete.generate import find_audio, load
 
     return deliver(
-        load(a.model), find_audio(a.files), a.n, seed=a.seed, out=a.out, npz=a.npz, listing=a.json
-    )
+        load(a.model), find_audio(a.files), a.n,
+        seed=a.seed, diversity=a.diversity, out=a.out, npz=a.npz, listing=a.json,
+    )  # fmt: skip
 
 
 def retrieve(a: argparse.Namespace) -> int:
@@ -365,6 +366,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("model", help="a run or artefact folder, or a bundled name")
     p.add_argument("files", nargs="+", help="audio files, globs, folders (searched recursively)")
     p.add_argument("-n", type=int, default=16, help="images a file (default: 16)")
+    p.add_argument("--diversity", type=float, default=1.0, metavar="X",
+                   help="0: the archetype; 1 (default): as was learnt; up to 1.5")  # fmt: skip
     p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: images)")
     p.add_argument("--npz", type=Path, help="all images in one NumPy file instead")
     p.add_argument("--json", metavar="FILE", help="what was written where; - for standard output")

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synesthete.data import audio
-from synesthete.errors import UserError
 from synesthete.figures import tile
 from synesthete.files import whole_file
-from synesthete.generate import Model
+from synesthete.generate import Model, check
 from synesthete.progress import bar
 
 Images = NDArray[np.uint8]
@@ -26,6 +25,7 @@ def deliver(
     n: int,
     *,
     seed: int = 0,
+    diversity: float = 1.0,
     out: Path | None = None,
     npz: Path | None = None,
     listing: str | None = None,
@@ -39,12 +39,11 @@ def deliver(
     Returns:
         0, or 2 if a file failed.
     """
-    if n < 1:
-        raise UserError(f"-n is {n}, wanted 1 or more images")
+    check(n, diversity)
     out = out or (None if npz else Path("images"))
     images: dict[int, Images] = {}
     records: list[dict[str, Any]] = [{"file": f, "error": "", "written": None} for f in files]
-    for row, found in _generated(model, files, n, seed, records):
+    for row, found in _generated(model, files, n, seed, diversity, records):
         if npz:
             images[row] = found
         if out:
@@ -56,12 +55,17 @@ def deliver(
 
 
 def _generated(
-    model: Model, files: Sequence[str], n: int, seed: int, records: list[dict[str, Any]]
+    model: Model,
+    files: Sequence[str],
+    n: int,
+    seed: int,
+    diversity: float,
+    records: list[dict[str, Any]],
 ) -> Iterator[tuple[int, Images]]:
     """Row and images of each good file; the errors of the others go into their records."""
     with bar("generating", len(files)) as progress:
         for row, waveform in usable(files, records):
-            yield row, model.draw([waveform], n, seed=seed, first=row)[0]
+            yield row, model.draw([waveform], n, seed=seed, first=row, diversity=diversity)[0]
             progress.advance()
 
 

@@ -53,8 +53,11 @@ class Generator(Family):
         """Spectrograms float32[B, 1, bands, columns] -> codes float32[B, E]."""
         raise NotImplementedError
 
-    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
-        """Codes float32[B, E] and standard normal float32[B, D] -> images [B, C, H, W] in 0..1."""
+    def decode(self, code: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
+        """Codes float32[B, E] and standard normal float32[B, D] -> images [B, C, H, W] in 0..1.
+
+        `diversity` is the dial: at 0 the noise changes nothing, at 1 images vary as was learnt.
+        """
         raise NotImplementedError
 
     def embed(self, audio: Tensor) -> Tensor:
@@ -65,11 +68,11 @@ class Generator(Family):
         """One image a clip: [B, 1, bands, columns] and [B, D] -> [B, C, H, W] in 0..1."""
         return self.decode(self.encode(audio), noise)
 
-    def sample(self, audio: Tensor, noise: Tensor) -> Tensor:
+    def sample(self, audio: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
         """n images a clip, each clip encoded once: noise [B, n, D] -> images [B, n, C, H, W]."""
         count, n, _ = noise.shape
         code = self.encode(audio).repeat_interleave(n, dim=0)
-        images = self.decode(code, noise.flatten(0, 1))
+        images = self.decode(code, noise.flatten(0, 1), diversity)
         return images.reshape(count, n, *images.shape[1:])
 
 

@@ -22,6 +22,9 @@ Audio = str | os.PathLike[str] | bytes | NDArray[Any]
 BATCH = 64
 """Clips that go through the network at a time."""
 
+MOST_DIVERSE = 1.5
+"""How far the dial goes; at 1 images are as various as was learnt."""
+
 AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64".split())
 """What a folder is searched for."""
 
@@ -43,6 +46,7 @@ class Model:
         *,
         sample_rate: int | None = None,
         seed: int = 0,
+        diversity: float = 1.0,
     ) -> NDArray[np.uint8]:
         """Draw `n` images for a clip, or for each of a list of clips.
 
@@ -54,38 +58,55 @@ class Model:
             n: images a clip.
             sample_rate: of arrays, in Hz.
             seed: of the noise.
+            diversity: from 0, one image a clip, to 1, images as various as was learnt, and a
+                little past (`MOST_DIVERSE`).
 
         Returns:
             uint8[n, H, W] for one clip, uint8[B, n, H, W] for a list; [..., 3] where in colour.
 
         Raises:
             AudioError: a clip cannot be used.
+            UserError: `n` or `diversity` is out of range.
         """
-        if n < 1:
-            raise UserError(f"n is {n}, wanted 1 or more images")
+        check(n, diversity)
         clips, single = _as_list(source)
         waveforms = [audio.load(clip, sample_rate) for clip in clips]
-        images = self.draw(waveforms, n, seed=seed)
+        images = self.draw(waveforms, n, seed=seed, diversity=diversity)
         return images[0] if single else images
 
     @torch.inference_mode()
     def draw(
-        self, waveforms: Sequence[NDArray[np.float32]], n: int, *, seed: int = 0, first: int = 0
+        self,
+        waveforms: Sequence[NDArray[np.float32]],
+        n: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        diversity: float = 1.0,
     ) -> NDArray[np.uint8]:
         """Images uint8[B, n, H, W] (or [..., 3]) of prepared clips; input 0 counts as `first`."""
         parts = [
-            self.sample(self.spectrogram(waveforms[i : i + BATCH]), n, seed=seed, first=first + i)
+            self.sample(
+                self.spectrogram(waveforms[i : i + BATCH]), n,
+                seed=seed, first=first + i, diversity=diversity,
+            )
             for i in range(0, len(waveforms), BATCH)
-        ]
+        ]  # fmt: skip
         return np.concatenate(parts)
 
     @torch.inference_mode()
     def sample(
-        self, spectrogram: Tensor, n: int, *, seed: int = 0, first: int = 0
+        self,
+        spectrogram: Tensor,
+        n: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        diversity: float = 1.0,
     ) -> NDArray[np.uint8]:
         """Images uint8[B, n, H, W] (or [..., 3]) of spectrograms float32[B, 1, bands, columns]."""
         noises = noise(seed, first, len(spectrogram), n, self.generator.noise_size)
-        return to_uint8(self.generator.sample(spectrogram, noises))
+        return to_uint8(self.generator.sample(spectrogram, noises, diversity))
 
     @torch.inference_mode()
     def embed(
@@ -116,6 +137,18 @@ def load(model: str | os.PathLike[str]) -> Model:
         ArtefactError: nothing of that name, or damaged.
     """
     return Model(artefact.read(os.fspath(model)))
+
+
+def check(n: int, diversity: float) -> None:
+    """Refuse numbers that no image can be drawn for.
+
+    Raises:
+        UserError: saying which, and what is wanted.
+    """
+    if n < 1:
+        raise UserError(f"n is {n}, wanted 1 or more images")
+    if not 0 <= diversity <= MOST_DIVERSE:
+        raise UserError(f"diversity is {diversity}, wanted 0 to {MOST_DIVERSE}")
 
 
 def find_audio(arguments: Iterable[str]) -> list[str]:

@@ -63,7 +63,7 @@ class Model(Generator):
         code: Tensor = self.head(self.encoder(audio))
         return code
 
-    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
+    def decode(self, code: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
         """The image of a code; there is no noise to use."""
         return torch.sigmoid(self.decoder(code))
 

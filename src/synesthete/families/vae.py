@@ -79,9 +79,9 @@ class Model(Generator):
         """The posterior's mean, float32[B, latent]."""
         return self.posterior(audio)[0]
 
-    def decode(self, code: Tensor, noise: Tensor) -> Tensor:
-        """The decoder's mean image at z = μ + σ·noise."""
-        return torch.sigmoid(self._logits(code, noise))
+    def decode(self, code: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
+        """The decoder's mean image at z = μ + diversity·σ·noise."""
+        return torch.sigmoid(self._logits(code, diversity * noise))
 
     def _logits(self, code: Tensor, noise: Tensor) -> Tensor:
         mean, log_variance = code.chunk(2, dim=1)
