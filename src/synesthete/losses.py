@@ -63,3 +63,10 @@ def generator_loss(fake_logits: Tensor, saturating: bool = False) -> Tensor:
     """-log D(fake), averaged; saturating, log(1 - D(fake)), the minimax game's own."""
     logits = exact(fake_logits)
     return -F.softplus(logits).mean() if saturating else F.softplus(-logits).mean()
+
+
+def mean_by_recording(images: Tensor, audio_of: Tensor, recordings: int) -> Tensor:
+    """For each of `images` [I, C, H, W], the mean of those that share its recording, [I] of [A]."""
+    total = images.new_zeros(recordings, *images.shape[1:]).index_add_(0, audio_of, images)
+    count = torch.bincount(audio_of, minlength=recordings)
+    return (total / count.clamp(min=1).view(-1, 1, 1, 1))[audio_of]

@@ -16,6 +16,7 @@ from synesthete.losses import (
     exact,
     generator_loss,
     kl_divergence,
+    mean_by_recording,
     reconstruction_loss,
 )
 
@@ -103,9 +104,10 @@ class Model(Generator):
 
         An image's reconstruction loss is summed over pixels, its KL averaged over latents.
         """
-        target = _mean_by_recording(batch.image, batch)
+        groups = batch.audio_of, len(batch.audio)
+        target = mean_by_recording(batch.image, *groups)
         if self.config.compare == "means":
-            logits = torch.logit(_mean_by_recording(torch.sigmoid(logits), batch), 1e-6)
+            logits = torch.logit(mean_by_recording(torch.sigmoid(logits), *groups), 1e-6)
         loss = reconstruction_loss(self.config.reconstruction, logits, target)
         reconstruction = (batch.weight * loss).mean()
         kl = (batch.weight * kl_divergence(*code.chunk(2, dim=1))).mean() / self.config.latent
@@ -115,11 +117,3 @@ class Model(Generator):
             "reconstruction": reconstruction,
             "kl": kl,
         }
-
-
-def _mean_by_recording(images: Tensor, batch: Batch) -> Tensor:
-    """For each of `images` [I, C, H, W], the mean of those that share its recording."""
-    shape = (len(batch.audio), *images.shape[1:])
-    total = images.new_zeros(shape).index_add_(0, batch.audio_of, images)
-    count = torch.bincount(batch.audio_of, minlength=len(batch.audio))
-    return (total / count.clamp(min=1).view(-1, 1, 1, 1))[batch.audio_of]
