@@ -38,7 +38,9 @@ reproduce: .venv/.installed-dev  ## every system of the deck beside its figures 
 	$(if $(FROM),mkdir -p runs/reproduce && cp -r $(FROM)/stages $(FROM)/figures runs/reproduce/)
 	$(BIN)/synesthete reproduce --out runs/reproduce
 	rm -rf docs/figures docs/stages
-	cp -r runs/reproduce/reproduction.md runs/reproduce/figures runs/reproduce/stages docs/
+	mkdir docs/figures
+	cd runs/reproduce && cp -r reproduction.md stages $(CURDIR)/docs/
+	cd runs/reproduce && cp $$(grep -o 'figures/[^)]*png' reproduction.md | sort -u) $(CURDIR)/docs/figures/
 
 clean:  ## forget the environment (runs and data stay)
 	rm -rf .venv

@@ -9,7 +9,8 @@ TEXT = {
     "{recordings} test recordings, {pairs:,} test pairs. {done} of {all} systems are done.",
     "glance": "Agreement is the share of test pairs whose drawing LeNet5 reads as the digit that "
     "was said. Intervals resample test recordings, each averaged over the seeds first, for the "
-    "10,000 pairs hold only 200 recordings.",
+    "10,000 pairs hold only 200 recordings. Seconds are a run's own, on so many threads, beside "
+    "whatever else the machine did.",
     "judge": "Trained on the first 50,000 MNIST train images only; scored on the 10,000 test "
     "images. Layers as in the deck's table: input 28×28 padded to 32×32, conv 5×5 to 6 channels, "
     "max pool, conv 5×5 to 16, max pool, conv 5×5 to 120, FC 84, FC 10. The slide's \"Conv 1x1, "
