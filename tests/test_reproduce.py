@@ -71,8 +71,9 @@ def test_a_quick_run_is_every_preset_for_fewer_steps_and_one_seed() -> None:
     assert [s.name for s in chosen(quick=False, only="av")] == [
         "avc", "avc-shuffled", "ave", "ave-shuffled",
     ]  # fmt: skip
+    assert [s.name for s in chosen(quick=False, only="gan,avc")] == ["gan", "avc"]
     with pytest.raises(UserError, match="no system 'vqvae'; there are: image-autoencoder"):
-        chosen(quick=False, only="vqvae")
+        chosen(quick=False, only="gan,vqvae")
 
 
 @pytest.mark.parametrize(

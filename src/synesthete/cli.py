@@ -385,7 +385,8 @@ def _parser() -> argparse.ArgumentParser:
 
     p = _command_parser(commands, "reproduce", reproduce)
     p.add_argument("--quick", action="store_true", help="a few steps of each, under 20 minutes")
-    p.add_argument("--only", default="", metavar="NAME", help="systems whose name begins so")
+    p.add_argument("--only", default="", metavar="NAMES",
+                   help="these systems, or all that begin so; commas between")  # fmt: skip
     p.add_argument("--out", type=Path, help="default: runs/reproduce, or runs/reproduce-quick")
     p.add_argument("--data", type=Path, help="a directory with FSDD or MNIST")
     return parser

@@ -18,7 +18,7 @@ def reproduce(out: Path, *, quick: bool = False, only: str = "", data: Path | No
             `report.html`.
         quick: every system for a few steps, in under 20 minutes on 2 cores, instead of the full
             recipes.
-        only: run the systems whose name begins with this, and no others.
+        only: run these systems, in this order, and no others (see `systems.chosen`).
         data: a directory with FSDD or MNIST.
 
     Returns:

@@ -41,13 +41,12 @@ def run(system: System, folder: Path, exam: Exam, out: Path) -> Result:
     identity = {
         "recipe": recipe.to_dict(), "seeds": list(system.seeds), "digest": facts["digest"],
     }  # fmt: skip
-    alignment, _ = material.load(folder)
     held = []
     for seed in system.seeds:
         place = run_folder(system, seed, out)
         held.append(
             runs.run(
-                recipe, alignment, facts, place, seed=seed, resume=True,
+                recipe, exam.train, facts, place, seed=seed, resume=True,
                 command=system.command(seed), watch=Watch(exam, recipe, place),
             )
         )  # fmt: skip

@@ -20,7 +20,7 @@ Found = dict[str, dict[str, Any]]
 Block = str | Table | Picture
 
 READINGS = (
-    "vae-grouped", "vae-relu", "vae-gaussian", "vae-mean", "vae-gaussian-mean", "vae-pairs-torch",
+    "vae-plain", "vae-relu", "vae-gaussian", "vae-mean", "vae-gaussian-mean", "vae-pairs-torch",
 )  # fmt: skip
 ADVERSARIAL = ("vae-gan", "vae-gan-naive", "vae-gan-images", "vae-gan-bernoulli")
 DIRECTIONS = ("audio_to_image", "image_to_audio", "image_to_image", "audio_to_audio")

@@ -23,8 +23,8 @@ TEXT = {
     "small, fast one. All draw archetypes: the mean image is what their loss asks for.",
     "readings": "The deck names neither the reconstruction loss nor its reduction nor how weights "
     "are initialised, and its table puts a ReLU on μ and σ if read literally. Each reading with "
-    "grouped targets, one seed but for the first: `vae-grouped` has plain heads, cross-entropy "
-    "summed over pixels, KL summed over the latent, weights after He et al. 2015. "
+    "grouped targets, one seed, half as long as `vae-grouped`: `vae-plain` has its plain heads, "
+    "cross-entropy summed over pixels, KL summed over the latent, weights after He et al. 2015. "
     "`vae-pairs-torch` is the deck's own recipe from PyTorch's default weights, 2.4 times "
     "smaller: the decoder hears so little at first that the KL divergence wins, and the "
     "posterior is collapsed for the first thousand steps.",
