@@ -15,14 +15,10 @@ def _gaussian(logits: Tensor, target: Tensor) -> Tensor:
     return (torch.sigmoid(logits) - target).square() / 2
 
 
-def _squared(logits: Tensor, target: Tensor) -> Tensor:
-    return 2 * _gaussian(logits, target)
-
-
-DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian, "squared": _squared}
+DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian}
 """The decoder's negative log-density of a pixel, up to a constant: cross-entropy of the logit
-against a target in 0..1 (affine in the target), half the squared error of its sigmoid (unit
-variance; quadratic in the target), or the squared error (variance 1/2)."""
+against a target in 0..1 (affine in the target), or half the squared error of its sigmoid (unit
+variance; quadratic in the target)."""
 
 REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
 """How the densities of an image's pixels become one number."""
