@@ -267,6 +267,55 @@ def test_a_split_that_cannot_be_made_is_refused(
         mix.build(*small(), split=split, validation=validation)
 
 
+def strangers() -> Recordings:
+    """Two speakers more, whose recordings are others than the small deck's."""
+    items = tuple(
+        Recording(
+            i.name.replace(i.speaker, f"crowd-{i.speaker}"), i.digit, f"crowd-{i.speaker}",
+            i.index, _reversed(i.data), False,
+        )
+        for i in recordings(("xenia", "yves"), takes=3).items
+    )  # fmt: skip
+    return Recordings(items, origin("crowd"), True)
+
+
+def _reversed(data: bytes) -> bytes:
+    samples, rate = soundfile.read(io.BytesIO(data), dtype="int16")
+    file = io.BytesIO()
+    soundfile.write(file, samples[::-1], rate, format="WAV")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("split", ["random", "speaker:bobby", "crowd"])
+def test_a_crowd_is_trained_on_and_never_tested(split: str) -> None:
+    spoken, seen = small()
+    alignment, labels = mix.build(spoken, seen, split=split, crowd=strangers())
+    crowd = {opaque(name) for name in ("crowd-xenia", "crowd-yves")}
+    home = dict(zip(alignment.audio_ids, alignment.audio_splits, strict=True))
+    theirs = [
+        home[key]
+        for key, group in zip(alignment.audio_ids, alignment.audio_groups, strict=True)
+        if group in crowd
+    ]
+    assert theirs == ["train"] * 60
+    test = [key for key, side in home.items() if side == "test"]
+    if split == "crowd":
+        assert len(test) == len(spoken.items)
+        assert alignment.provenance["held_out_groups"] == "all"
+    else:
+        plain, _ = mix.build(spoken, seen, split=split)
+        before = dict(zip(plain.audio_ids, plain.audio_splits, strict=True))
+        assert sorted(test) == sorted(key for key, side in before.items() if side == "test")
+    assert alignment.provenance["crowd_speakers"] == 2
+    assert alignment.provenance["audio_source"] == "noise"
+    assert len(labels.audio) == len(spoken.items) + 60
+
+
+def test_without_a_crowd_the_split_of_that_name_is_refused() -> None:
+    with pytest.raises(MixError, match="no way to hold out 'crowd'"):
+        mix.build(*small(), split="crowd")
+
+
 def test_a_digit_that_nobody_says_is_named() -> None:
     spoken, seen = small()
     few = tuple(

@@ -269,3 +269,21 @@ def test_the_whole_is_2000_recordings_50_of_each_digit_by_4_speakers(tmp_path: P
     assert len(whole.items) == len({item.data for item in whole.items}) == 2_000
     assert set(counts.values()) == {50}
     assert len(counts) == 40
+
+
+@installed
+def test_a_crowd_is_many_voices_and_its_first_speakers_stay(tmp_path: Path) -> None:
+    three, four = speech.crowd(3, tmp_path), speech.crowd(4, tmp_path)
+    assert three.synthetic
+    assert len(four.items) == 4 * 10 * speech.CROWD_TAKES
+    assert {r.speaker for r in four.items} == {f"crowd-{i:04}" for i in range(4)}
+    kept = {r.name: r.data for r in four.items}
+    assert all(kept[r.name] == r.data for r in three.items)
+    assert len(set(kept.values())) == len(kept)
+    assert speech.crowd(4, tmp_path) == four
+    known = espeak.voices()
+    voices = {speech._stranger(number, known, 0).voice for number in range(100)}
+    assert len({voice.partition("+")[0] for voice in voices}) == len(known.accents)
+    assert len(voices) > 80
+    with pytest.raises(UserError, match="crowd of 0 speakers"):
+        speech.crowd(0, tmp_path)

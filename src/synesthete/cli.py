@@ -14,7 +14,10 @@ from synesthete.errors import UserError
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 """What the machine refuses and no code here can mend: no room, no permission."""
 
-SPLITS = "random (the deck's 90/10), official (FSDD's indices 0-4), or speaker:NAME"
+SPLITS = (
+    "random (the deck's 90/10), official (FSDD's indices 0-4), speaker:NAME, or crowd (all of FSDD "
+    "is test; see --crowd)"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -208,10 +211,13 @@ def reproduce(a: argparse.Namespace) -> None:
 
 def _mix_of(a: argparse.Namespace, data: Mapping[str, Any]) -> Any:
     """The default mix that is most like what a model was trained on."""
-    return _mix(a, data.get("split") or "random", bool(data.get("audio_synthetic")))
+    synthetic, crowd = bool(data.get("audio_synthetic")), int(data.get("crowd_speakers", 0))
+    return _mix(a, data.get("split") or "random", synthetic, crowd)
 
 
-def _mix(a: argparse.Namespace, split: str = "random", synthetic: bool = False) -> Any:
+def _mix(
+    a: argparse.Namespace, split: str = "random", synthetic: bool = False, crowd: int = 0
+) -> Any:
     from synesthete.material import MixConfig
 
     given = getattr(a, "split", None)
@@ -222,6 +228,7 @@ def _mix(a: argparse.Namespace, split: str = "random", synthetic: bool = False) 
         data=a.data,
         other_speakers=a.other_speakers,
         synthetic=a.synthetic or synthetic,
+        crowd=getattr(a, "crowd", 0) or crowd,
         shuffled=getattr(a, "shuffled", False),
     )
 
@@ -318,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: runs/demo")
     p.add_argument("--split", help=SPLITS)
     _seed(p)
+    _crowd(p)
     _data(p)
 
     p = _command_parser(commands, "fetch", fetch)
@@ -335,6 +343,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--pair-seed", type=int, default=0, help="of the pairs (default: 0)")
     p.add_argument("--shuffled", action="store_true",
                    help="the control: each split's pairs swap their images")  # fmt: skip
+    _crowd(p)
     _data(p)
     p = _command_parser(pairs, "inspect", pairs_inspect)
     p.add_argument("dir", type=Path, help="a folder that `synesthete pairs` wrote")
@@ -350,6 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="the run folder (default: runs/PRESET)")
     p.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     _seed(p)
+    _crowd(p)
     _data(p)
 
     p = _command_parser(commands, "evaluate", evaluate)
@@ -360,6 +370,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--side", default="test", choices=("test", "validation"), help="default: test")
     p.add_argument("--json", metavar="FILE", help="write the scorecard; - for standard output")
     _seed(p)
+    _crowd(p)
     _data(p)
 
     p = _command_parser(commands, "generate", generate)
@@ -403,6 +414,11 @@ def _command_parser(commands: Any, name: str, run: Any) -> argparse.ArgumentPars
 
 def _seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+
+
+def _crowd(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--crowd", type=int, default=0, metavar="N",
+                        help="N synthetic speakers besides, for training alone")  # fmt: skip
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

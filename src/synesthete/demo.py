@@ -218,6 +218,7 @@ def _protocol(data: Mapping[str, Any]) -> str:
         "deck's 90/10 split)",
         "official": "FSDD's own split: each speaker's first five takes of a digit are the test",
     }
+    told["crowd"] = "All recordings of FSDD are the test: training hears synthetic speakers alone"
     if split.startswith("speaker:"):
         told[split] = (
             f"All recordings of {split.removeprefix('speaker:')} are held out for the test"

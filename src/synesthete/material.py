@@ -33,6 +33,8 @@ class MixConfig:
     """Also use further speakers found beside the deck's four."""
     synthetic: bool = False
     """Use synthetic speakers although FSDD may be there."""
+    crowd: int = 0
+    """Synthetic speakers to train on besides: they say the digits too, and are never tested on."""
     shuffled: bool = False
     """Give each split's pairs each other's images: the control that nothing can be learnt from."""
 
@@ -45,9 +47,9 @@ def build(config: MixConfig, out: Path) -> None:
 def default(config: MixConfig) -> Path:
     """The folder of this mix in the cache, built where it is not there yet."""
     spoken = _recordings(config)
-    control = "shuffled" if config.shuffled else ""
     parts = (
-        spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed), control,
+        spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed),
+        f"crowd{config.crowd}" if config.crowd else "", "shuffled" if config.shuffled else "",
     )  # fmt: skip
     name = "-".join(part for part in parts if part).replace(":", "-")
     folder = cache_directory() / "pairs" / f"mix-{name}"
@@ -87,6 +89,7 @@ def _build(spoken: Recordings, config: MixConfig, out: Path) -> None:
         split=config.split,
         seed=config.seed,
         validation=config.validation,
+        crowd=_told(speech.crowd(config.crowd)) if config.crowd else None,
     )
     if config.shuffled:
         alignment = mix.shuffled(alignment, config.seed)
@@ -123,7 +126,7 @@ def facts(folder: Path) -> dict[str, Any]:
     """What a model card and a report tell about the data: provenance, counts, digest."""
     header = storage.read_header(folder)
     provenance = header["provenance"]
-    origins = [provenance[key] for key in ("audio", "images") if key in provenance]
+    origins = [provenance[key] for key in ("audio", "crowd", "images") if key in provenance]
     return {
         **provenance,
         "origins": origins,

@@ -17,6 +17,7 @@ from synesthete.errors import UserError
 
 OFFICIAL_TEST = range(5)  # FSDD's own split: these indices of each speaker and digit are test
 SPEAKER = "speaker:"
+CROWD = "crowd"
 
 Column = npt.NDArray[Any]  # [n] one value a node
 
@@ -32,6 +33,7 @@ def build(
     split: str = "random",
     seed: int = 0,
     validation: str | None = None,
+    crowd: Recordings | None = None,
 ) -> tuple[Alignment, Labels]:
     """Build the MNIST/FSDD mix: the alignment, and its labels apart (deck, "MNIST/FSDD Mix").
 
@@ -40,10 +42,15 @@ def build(
     "speaker:NAME" (all of one speaker's). `seed` draws the pairs. `validation`, for tuning, holds
     out some of the train recordings in the same way ("random", drawn by the seed, or
     "speaker:NAME" inside a speaker split) for the last 10,000 train images, which no judge sees.
+    A `crowd` of further speakers is train whatever the split; with it, "crowd" makes all of
+    `recordings` test.
     Raises MixError for a split that cannot be made, LeakageError if two sides share a recording.
     """
     items = sorted(recordings.items, key=lambda item: f"{item.name}.wav")
-    audio_splits = split_recordings(items, split, validation, seed)
+    audio_splits = split_recordings(items, split, validation, seed, crowded=crowd is not None)
+    if crowd is not None:
+        items += sorted(crowd.items, key=lambda item: item.name)
+        audio_splits = np.concatenate([audio_splits, np.full(len(crowd.items), "train")])
     digits = np.concatenate([mnist.train_labels, mnist.test_labels])
     unseen = _judge_unseen(mnist)
     image_splits = np.repeat(SPLITS[::2], [len(mnist.train_labels), len(mnist.test_labels)])
@@ -60,7 +67,7 @@ def build(
         image_splits=image_splits.tolist(),
         edges=edges,
         rate=audio.RATE,
-        provenance=_provenance(recordings, mnist, split, seed, validation),
+        provenance=_provenance(recordings, mnist, split, seed, validation, crowd),
     )
     alignment.check_leakage()
     return alignment, Labels(
@@ -72,9 +79,19 @@ def build(
 
 
 def split_recordings(
-    items: Sequence[Recording], split: str, validation: str | None = None, seed: int = 0
+    items: Sequence[Recording],
+    split: str,
+    validation: str | None = None,
+    seed: int = 0,
+    *,
+    crowded: bool = False,
 ) -> Column:
-    """Return the split of each recording, str[n]; `items` are in the order of their file names."""
+    """Return the split of each recording, str[n]; `items` are in the order of their file names.
+
+    `crowded` says that others will be train: then split "crowd" makes all of `items` test.
+    """
+    if crowded and split == CROWD and not validation:
+        return np.full(len(items), "test", dtype="<U10")
     if (validation or "").startswith(SPEAKER) and not split.startswith(SPEAKER):
         raise MixError(f"validation {validation!r} needs a split by speaker too, not {split!r}")
     splits = np.full(len(items), "train", dtype="<U10")
@@ -166,18 +183,28 @@ def _judge_unseen(mnist: Mnist) -> npt.NDArray[np.bool_]:
 
 
 def _provenance(
-    recordings: Recordings, mnist: Mnist, split: str, seed: int, validation: str | None
+    recordings: Recordings,
+    mnist: Mnist,
+    split: str,
+    seed: int,
+    validation: str | None,
+    crowd: Recordings | None,
 ) -> dict[str, Any]:
     protocols = [protocol for protocol in (split, validation) if protocol]
     speakers = [p.removeprefix(SPEAKER) for p in protocols if p.startswith(SPEAKER)]
+    more: dict[str, Any] = {}
+    if crowd is not None:
+        people = len({item.speaker for item in crowd.items})
+        more = {"crowd": asdict(crowd.origin), "crowd_speakers": people}
     return {
         "recipe": "mix",
         "audio_source": recordings.origin.name,
+        **more,
         "audio_synthetic": recordings.synthetic,
         "audio": asdict(recordings.origin),
         "images": asdict(mnist.origin),
         "split": split,
         "validation": validation,
         "seed": seed,
-        "held_out_groups": [opaque(speaker) for speaker in speakers],
+        "held_out_groups": "all" if split == CROWD else [opaque(who) for who in speakers],
     }

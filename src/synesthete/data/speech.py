@@ -1,8 +1,8 @@
-"""Synthesise speakers that stand in for FSDD where its recordings cannot be had."""
+"""Synthesise speakers: four that stand in for FSDD, and a crowd for training beside it."""
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,42 @@ SPEAKERS = (
 )
 
 
+CROWD_TAKES = 5
+"""Recordings of each digit by each speaker of a crowd."""
+
+
+def crowd(count: int, cache: Path | None = None, *, seed: int = 0) -> fsdd.Recordings:
+    """Return `count` synthetic speakers, each another voice in another room, as a training aid.
+
+    Voices are drawn from all English accents and voice variants of espeak-ng; the first speakers
+    do not change when more are asked for. Otherwise as `synthesise`.
+
+    Raises:
+        UserError: as `synthesise`, or `count` is less than 1.
+    """
+    if count < 1:
+        raise UserError(f"a crowd of {count} speakers: wanted 1 or more")
+    known = espeak.voices()
+    people = tuple(_stranger(number, known, seed) for number in range(count))
+    return _recordings(f"crowd{count}", people, CROWD_TAKES, cache, seed, f"{count} voices")
+
+
+def _stranger(number: int, known: espeak.Voices, seed: int) -> Speaker:
+    """Speaker `number` of the crowd that `seed` draws."""
+    rng = np.random.default_rng((seed, 4, number))
+    voice = f"{rng.choice(known.accents)}+{rng.choice(known.variants)}"
+    return Speaker(
+        f"crowd-{number:04}",
+        voice,
+        rate=float(rng.uniform(120, 230)),
+        pitch=float(rng.uniform(15, 85)),
+        peak=float(np.exp(rng.uniform(np.log(0.03), np.log(0.9)))),
+        tilt=float(rng.uniform(-0.5, 0.5)),
+        echo=float(rng.uniform(0, 0.5) ** 2),
+        noise=float(rng.uniform(15, 45)),
+    )
+
+
 def synthesise(cache: Path | None = None, *, seed: int = 0) -> fsdd.Recordings:
     """Return a stand-in for FSDD: 4 synthetic speakers, 10 digits, 50 takes, 8 kHz 16-bit wav.
 
@@ -59,14 +95,27 @@ def synthesise(cache: Path | None = None, *, seed: int = 0) -> fsdd.Recordings:
     (`sources.cache_directory` otherwise). Raises `UserError` as `espeak.speak` does, and where the
     cache cannot be written.
     """
-    archive = f"recipe{RECIPE}-espeakng{espeak.package_version()}-seed{seed}.zip"
-    kept = sources.cache_directory(cache) / "speech" / archive
-    version, files = _read(kept) or _make(kept, seed)
     people = ", ".join(f"{who.name} ({who.voice})" for who in SPEAKERS)
+    return _recordings("", SPEAKERS, TAKES, cache, seed, people)
+
+
+def _recordings(
+    name: str,
+    speakers: Sequence[Speaker],
+    takes: int,
+    cache: Path | None,
+    seed: int,
+    people: str,
+) -> fsdd.Recordings:
+    """What `speakers` say, from the cache or made for it; `people` tells who they are."""
+    parts = (f"recipe{RECIPE}", f"espeakng{espeak.package_version()}", name, f"seed{seed}")
+    archive = "-".join(part for part in parts if part) + ".zip"
+    kept = sources.cache_directory(cache) / "speech" / archive
+    version, files = _read(kept) or _make(kept, speakers, takes, seed)
     origin = sources.Origin(
         name=f"synthetic speakers (espeak-ng {version})",
         place="synthesised",
-        detail=f"recipe {RECIPE}, seed {seed}, {TAKES} takes of each digit by {people}",
+        detail=f"recipe {RECIPE}, seed {seed}, {takes} takes of each digit by {people}",
         sha256=sources.digest(files),
         verified=False,
     )
@@ -85,13 +134,15 @@ def _read(kept: Path) -> tuple[str, sources.Files] | None:
     return (version, files) if sources.digest(files) == sha256 else None
 
 
-def _make(kept: Path, seed: int) -> tuple[str, sources.Files]:
+def _make(
+    kept: Path, speakers: Sequence[Speaker], takes: int, seed: int
+) -> tuple[str, sources.Files]:
     """Synthesise every recording and keep all of them in one zip archive."""
     version = espeak.voices().version
     files = {}
-    with bar("synthesising speakers", len(SPEAKERS) * len(WORDS) * TAKES) as progress:
-        for number in range(len(SPEAKERS)):
-            for name, data in _takes(number, seed):
+    with bar("synthesising speakers", len(speakers) * len(WORDS) * takes) as progress:
+        for number, who in enumerate(speakers):
+            for name, data in _takes(who, number, takes, seed):
                 files[name] = data
                 progress.advance()
     try:
@@ -105,10 +156,9 @@ def _make(kept: Path, seed: int) -> tuple[str, sources.Files]:
     return version, files
 
 
-def _takes(number: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """File name and wav of each recording by one speaker."""
-    who = SPEAKERS[number]
-    keys = [(digit, index) for digit in range(len(WORDS)) for index in range(TAKES)]
+def _takes(who: Speaker, number: int, takes: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """File name and wav of each recording by one speaker, the `number`th."""
+    keys = [(digit, index) for digit in range(len(WORDS)) for index in range(takes)]
     rngs = [np.random.default_rng((seed, number, *key)) for key in keys]
     said = [_take(who, WORDS[digit], rng) for (digit, _), rng in zip(keys, rngs, strict=True)]
     spoken, rate = espeak.speak(said)
