@@ -9,10 +9,7 @@ KEYS = ("second_judge_agreement", "fld", "coverage", "diversity_ratio", "memoris
 
 
 MARKS = "<!-- scores: written by `make scores` -->\n", "<!-- /scores -->"
-NAMES = {
-    "archetype": "`archetype`: 0.75 M parameters, grouped targets",
-    "deck-vae-grouped": "the talk's VAE: 20.95 M parameters, grouped targets",
-}
+NAMES = {"archetype": "`archetype`: 0.75 M parameters, grouped targets"}
 TALK = "| the talk: its VAE, pairs, 100 epochs | 90/10 | | 93.7% | | |"
 
 
