@@ -1,0 +1,126 @@
+"""Do to a clean clip what microphones, rooms and codecs do, by a named amount."""
+
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr  # type: ignore[import-untyped]
+
+from synesthete.data.audio import RATE, Wave
+
+Degraded = tuple[Wave, float] | bytes
+"""Samples [T] and their rate in Hz, or a whole sound file."""
+
+Degradation = Callable[[Wave, np.random.Generator], Degraded]
+
+ROOM_DECAY = 13.8
+"""Of a reverberation's amplitude over its 60 dB time: ln(10^3) x 2."""
+
+
+def noise(wave: Wave, rng: np.random.Generator, *, snr: float) -> Degraded:
+    """White noise, `snr` dB below the clip's mean power."""
+    return _with(wave, rng.normal(size=len(wave)), snr), RATE
+
+
+def pink(wave: Wave, rng: np.random.Generator, *, snr: float) -> Degraded:
+    """Noise whose power falls by 3 dB an octave, as of rooms and traffic, `snr` dB below."""
+    spectrum = np.fft.rfft(rng.normal(size=len(wave)))
+    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
+    return _with(wave, np.fft.irfft(spectrum, len(wave)), snr), RATE
+
+
+def sampled(wave: Wave, rng: np.random.Generator, *, rate: float) -> Degraded:
+    """The clip at another sample rate, Hz."""
+    return soxr.resample(wave, RATE, rate, quality="HQ"), rate
+
+
+def mu_law(wave: Wave, rng: np.random.Generator) -> Degraded:
+    """A telephone's 8 bits (ITU-T G.711)."""
+    return _file(wave, RATE, "WAV", "ULAW")
+
+
+def mp3(wave: Wave, rng: np.random.Generator, *, compression: float) -> Degraded:
+    """An MP3 file; `compression` is libsndfile's, 0 to 0.99 (the lowest bit rate)."""
+    return _file(wave, RATE, "MP3", "MPEG_LAYER_III", compression)
+
+
+def opus(wave: Wave, rng: np.random.Generator, *, compression: float) -> Degraded:
+    """An Opus file, as browsers record; `compression` as for `mp3`."""
+    return _file(wave, RATE, "OGG", "OPUS", compression)
+
+
+def silence(wave: Wave, rng: np.random.Generator, *, before: float, after: float) -> Degraded:
+    """Seconds of a quiet room, 50 dB below the clip's mean power, around it."""
+    room = rng.normal(size=int((before + after) * RATE) + len(wave))
+    start = int(before * RATE)
+    padded = np.pad(wave, (start, len(room) - len(wave) - start))
+    level = np.sqrt(np.square(wave, dtype=np.float64).mean()) * 10 ** (-50 / 20)
+    return np.asarray(padded + level * room, np.float32), RATE
+
+
+def gain(wave: Wave, rng: np.random.Generator, *, decibels: float) -> Degraded:
+    """Louder or quieter, in 16 bits: what is beyond full scale is clipped."""
+    louder = np.clip(wave * 10 ** (decibels / 20), -1, 1 - 2**-15)
+    return np.asarray((louder * 2**15).round() / 2**15, np.float32), RATE
+
+
+def room(wave: Wave, rng: np.random.Generator, *, seconds: float) -> Degraded:
+    """A reverberation that falls by 60 dB in `seconds`, as loud as the voice itself."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    echo = rng.normal(size=len(time)) * np.exp(-ROOM_DECAY / 2 * time / seconds)
+    echo /= np.sqrt(np.square(echo).sum())
+    heard = np.convolve(wave, echo)
+    return np.asarray(heard + np.pad(wave, (0, len(heard) - len(wave))), np.float32), RATE
+
+
+def clicks(wave: Wave, rng: np.random.Generator, *, count: int) -> Degraded:
+    """Single samples at the clip's own peak, at random places."""
+    struck = wave.copy()
+    places = rng.integers(0, len(wave), count)
+    struck[places] = rng.choice([-1.0, 1.0], count) * np.abs(wave).max()
+    return struck, RATE
+
+
+CONDITIONS: Mapping[str, Degradation] = {
+    "clean": lambda wave, rng: (wave, RATE),
+    **{f"white noise, {snr} dB": partial(noise, snr=snr) for snr in (20, 15, 10, 5, 0)},
+    **{f"pink noise, {snr} dB": partial(pink, snr=snr) for snr in (20, 15, 10, 5, 0)},
+    **{f"{rate / 1_000:g} kHz": partial(sampled, rate=rate) for rate in (16_000, 44_100, 48_000)},
+    "mu-law": mu_law,
+    "mp3, middle": partial(mp3, compression=0.5),
+    "mp3, smallest": partial(mp3, compression=0.99),
+    "opus, middle": partial(opus, compression=0.5),
+    "opus, smallest": partial(opus, compression=0.99),
+    "0.5 s before": partial(silence, before=0.5, after=0.0),
+    "1 s before": partial(silence, before=1.0, after=0.0),
+    "1 s after": partial(silence, before=0.0, after=1.0),
+    "1 s around": partial(silence, before=1.0, after=1.0),
+    "20 dB louder": partial(gain, decibels=20),
+    "20 dB quieter": partial(gain, decibels=-20),
+    "room, 0.3 s": partial(room, seconds=0.3),
+    "room, 0.6 s": partial(room, seconds=0.6),
+    "3 clicks": partial(clicks, count=3),
+}
+"""What a robustness table asks, by its name there."""
+
+
+def _with(wave: Wave, disturbance: npt.NDArray[np.float64], snr: float) -> Wave:
+    """`wave` and a disturbance `snr` dB below it in mean power."""
+    ours = np.square(wave, dtype=np.float64).mean()
+    theirs = np.square(disturbance).mean()
+    return np.asarray(wave + disturbance * np.sqrt(ours / theirs * 10 ** (-snr / 10)), np.float32)
+
+
+def _file(
+    wave: Wave, rate: int, container: str, subtype: str, compression: float | None = None
+) -> bytes:
+    """The clip as a sound file, with 0.1 s of nothing around it, which codecs may smear."""
+    file = io.BytesIO()
+    padded = np.pad(np.clip(wave, -1, 1), rate // 10)
+    soundfile.write(
+        file, padded, rate, format=container, subtype=subtype, compression_level=compression
+    )
+    return file.getvalue()

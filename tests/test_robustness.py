@@ -1,0 +1,86 @@
+"""Agreement under degradation: what is counted, what is heard, what cannot be used."""
+
+import numpy as np
+import pytest
+import torch
+
+from synesthete import config, evaluate, family, robustness
+from synesthete.artefact import Artefact
+from synesthete.data import audio, toy
+from synesthete.data.degrade import CONDITIONS
+from synesthete.data.labels import Labels
+from synesthete.evaluate import Exam
+from synesthete.family import Shapes
+from synesthete.generate import Model
+
+
+@pytest.fixture(scope="module")
+def exam() -> Exam:
+    alignment, labels = toy.build(classes=4, recordings=80, images=800)
+    digit = {name: str(i) for i, name in enumerate(labels.classes)}
+    named = Labels(
+        {k: digit[v] for k, v in labels.audio.items()},
+        {k: digit[v] for k, v in labels.images.items()},
+        labels.groups,
+    )
+    return evaluate.prepare(alignment, named)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    preset = config.from_table(config.read("archetype"))
+    built = family.from_preset(preset, Shapes()).eval()
+    return Model(Artefact(built, preset, Shapes(), {"seed": 5}, {}))
+
+
+def test_a_row_a_condition_with_its_interval(
+    exam: Exam, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge reads 0 in everything: right on the recordings of 0, whatever was heard."""
+    monkeypatch.setattr(
+        robustness, "read", lambda judge, images: (None, np.eye(10)[np.zeros(len(images), int)])
+    )
+    rows = robustness.robustness(model, exam, ["clean", "white noise, 0 dB", "mu-law"])
+    assert [row["condition"] for row in rows] == ["clean", "white noise, 0 dB", "mu-law"]
+    share = (exam.heard == 0).mean()
+    for row in rows:
+        assert row["agreement"] == pytest.approx(share)
+        assert row["ci95"][0] < share < row["ci95"][1]
+        assert row["n"] == len(exam.heard)
+        assert row["refused"] == 0
+
+
+def test_the_degraded_clip_is_what_is_heard(
+    exam: Exam, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[list[audio.Wave]] = []
+    spectrogram = model.spectrogram
+
+    def listening(waves: list[audio.Wave]) -> torch.Tensor:
+        heard.append(waves)
+        return spectrogram(waves)
+
+    monkeypatch.setattr(model, "spectrogram", listening)
+    robustness.robustness(model, exam, ["clean", "20 dB quieter"])
+    for clean, quiet in zip(*heard, strict=True):
+        assert np.abs(quiet).max() == pytest.approx(np.abs(clean).max() / 10, rel=0.05)
+
+
+def test_what_cannot_be_used_counts_as_wrong(
+    exam: Exam, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(wave: audio.Wave, rng: np.random.Generator) -> tuple[audio.Wave, float]:
+        return (wave if rng.random() < 0.5 else 0 * wave), audio.RATE
+
+    monkeypatch.setattr(robustness, "CONDITIONS", {**CONDITIONS, "half deaf": deaf, "deaf":
+                        lambda wave, rng: (0 * wave, audio.RATE)})  # fmt: skip
+    monkeypatch.setattr(
+        robustness, "read", lambda judge, images: (None, np.eye(10)[np.zeros(len(images), int)])
+    )
+    half, none = robustness.robustness(model, exam, ["half deaf", "deaf"])
+    assert 0 < half["refused"] < len(exam.heard)
+    assert half["agreement"] <= (exam.heard == 0).mean()
+    assert none == {**none, "agreement": 0.0, "refused": len(exam.heard)}
+    with pytest.raises(KeyError):
+        robustness.robustness(model, exam, ["under water"])
