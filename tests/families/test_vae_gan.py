@@ -108,6 +108,20 @@ def test_the_players_losses_are_those_of_the_game() -> None:
         torch.testing.assert_close(found["loss"], value)
 
 
+@pytest.mark.parametrize("amount", [0.0, 0.3])
+def test_the_discriminator_sees_everything_through_the_instance_noise(amount: float) -> None:
+    model, batch = built(instance_noise=amount).eval(), batch_of([0, 1])
+    drawn = model.decode(*_code_and_noise(model, batch))
+    seen: list[Tensor] = []
+    model.discriminator.layers.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    for phase in model.phases:
+        model.losses(batch, phase, batches.generator(5))
+    for image, clean in zip(seen, (batch.image, drawn, drawn), strict=True):
+        added = image - clean
+        assert added.std().item() == pytest.approx(amount, rel=0.05)
+        assert added.mean().abs() <= 0.05 * amount
+
+
 def test_verdicts_are_normalised_over_real_and_drawn_together() -> None:
     critic = built().discriminator.train()
     real, drawn = torch.rand(6, 1, 28, 28), torch.rand(6, 1, 28, 28) / 9

@@ -42,6 +42,9 @@ class Config:
     one image a recording both are the deck's. The mean image is all that either can teach; but
     the latter also asks that a recording's drawings be alike, the former almost not (1 / their
     number)."""
+    instance_noise: float = 0.0
+    """Standard deviation of the noise on all that the discriminator sees (Sønderby et al. 2017).
+    Real backgrounds are exactly 0 and no sigmoid is: without noise that alone tells them apart."""
     saturating: bool = False
     """Minimise log(1 - D), as the minimax game is written, instead of -log D."""
 
@@ -92,12 +95,20 @@ class Model(Generator):
         code = self.encode(batch.audio)[batch.audio_of]
         noise = torch.randn((len(code), self.noise_size), generator=rng, dtype=code.dtype)
         logits = self._logits(code, noise)
-        drawn = torch.sigmoid(logits)
+        drawn = self._blur(torch.sigmoid(logits), rng)
         if phase == "discriminator":
-            return {"loss": discriminator_loss(*self.discriminator.tell(batch.image, drawn))}
+            real = self._blur(batch.image, rng)
+            return {"loss": discriminator_loss(*self.discriminator.tell(real, drawn))}
         verdict = self.discriminator(drawn)
         adversarial = generator_loss(verdict, self.config.saturating)
         return self.objective(code, logits, adversarial, batch)
+
+    def _blur(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """`images` with the noise through which the discriminator sees them."""
+        if not self.config.instance_noise:
+            return images
+        noise = torch.randn(images.shape, generator=rng).to(images)
+        return images + self.config.instance_noise * noise
 
     def objective(self, code: Tensor, logits: Tensor, adversarial: Tensor, batch: Batch) -> Losses:
         """Adversarial loss, α·reconstruction, β·KL, each averaged over the images.
