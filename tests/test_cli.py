@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from synesthete import cli, evaluate, material
-from synesthete.data import fsdd, mix, mnist, speech, storage, toy
+from synesthete.data import degrade, fsdd, mix, mnist, speech, storage, toy
 from synesthete.data.alignment import Alignment
 from synesthete.data.labels import FILE as LABELS_FILE
 from synesthete.data.labels import Labels
@@ -89,6 +89,20 @@ def test_evaluate_writes_the_scorecard_for_scripts_and_for_the_model(
     assert "agreement" in capsys.readouterr().out
     assert cli.main([*arguments, "-"]) == 0
     assert json.loads(capsys.readouterr().out)["agreement"] == card["agreement"]
+
+
+def test_evaluate_tells_what_is_left_on_degraded_clips(
+    pairs: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(trained), "--pairs", str(pairs), "--degraded"]
+    assert cli.main([*arguments, "--json", "-"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["condition"] for row in rows] == list(degrade.CONDITIONS)
+    assert all(0 <= row["ci95"][0] <= row["agreement"] <= row["ci95"][1] <= 1 for row in rows)
+    assert cli.main(arguments) == 0
+    assert "opus, smallest" in capsys.readouterr().out
+    assert cli.main(["evaluate", str(trained), *arguments[1:]]) == 2
+    assert "one model" in capsys.readouterr().err
 
 
 def test_a_matcher_is_scored_by_what_matchers_do_alone_or_over_seeds(

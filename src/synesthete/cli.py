@@ -150,6 +150,9 @@ def evaluate(a: argparse.Namespace) -> None:
     folder = a.pairs or material.default(_mix_of(a, held[0].data))
     material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
     exam = scoring.prepare(*material.load(folder), split=a.side)
+    if a.degraded:
+        _degraded(held, exam, a)
+        return
     card = _card(held, exam, a.seed)
     if len(held) == 1 and a.side == "test":
         artefact.write_scorecard(held[0], Path(held[0].name), card)
@@ -157,6 +160,28 @@ def evaluate(a: argparse.Namespace) -> None:
         _write_json(card, a.json)
     if a.json != "-":
         _print_scorecard(card)
+
+
+def _degraded(held: Sequence[Any], exam: Any, a: argparse.Namespace) -> None:
+    """A table of agreement on degraded clips, a row a condition."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from synesthete.generate import Model
+    from synesthete.robustness import robustness
+
+    if len(held) > 1:
+        raise UserError("--degraded takes one model")
+    rows = robustness(Model(held[0]), exam, seed=a.seed)
+    if a.json:
+        _write_json(rows, a.json)
+    if a.json != "-":
+        table = Table("the clip", "agreement", "95% interval", "refused", title=held[0].preset.name)
+        for row in rows:
+            low, high = row["ci95"]
+            share = f"{row['agreement']:.1%}"
+            table.add_row(row["condition"], share, f"{low:.1%} to {high:.1%}", str(row["refused"]))
+        Console().print(table)
 
 
 def _card(held: Sequence[Any], exam: Any, seed: int) -> dict[str, Any]:
@@ -367,6 +392,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--pairs", type=Path, help="an alignment (default: the one trained on)")
     p.add_argument("--split", help=f"of the default mix: {SPLITS}")
     p.add_argument("--validation", help="as it was built for tuning")
+    p.add_argument("--degraded", action="store_true",
+                   help="on noisy, coded, reverberant … clips: a row each")  # fmt: skip
     p.add_argument("--side", default="test", choices=("test", "validation"), help="default: test")
     p.add_argument("--json", metavar="FILE", help="write the scorecard; - for standard output")
     _seed(p)
