@@ -35,7 +35,7 @@ class Config:
     beta: float = 0.5
     """Weight of the KL divergence, averaged over the latents."""
     reconstruction: str = "gaussian"
-    """The decoder's density, one of `nets.DENSITIES`; summed over pixels."""
+    """The decoder's density, one of `losses.DENSITIES`; summed over pixels."""
     compare: str = "means"
     """What the reconstruction loss compares, of each recording in a batch: `"means"`, the mean of
     its drawings with the mean of its images; `"images"`, each drawing with the latter mean. With

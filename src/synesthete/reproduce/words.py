@@ -25,9 +25,7 @@ TEXT = {
     "are initialised, and its table puts a ReLU on μ and σ if read literally. Each reading with "
     "grouped targets, one seed, half as long as `vae-grouped`: `vae-plain` has its plain heads, "
     "cross-entropy summed over pixels, KL summed over the latent, weights after He et al. 2015. "
-    "`vae-pairs-torch` is the deck's own recipe from PyTorch's default weights, 2.4 times "
-    "smaller: the decoder hears so little at first that the KL divergence wins, and the "
-    "posterior is collapsed for the first thousand steps.",
+    "`vae-pairs-torch` is the deck's own recipe from PyTorch's default weights, 2.4 times smaller.",
     "gan": "The VAE-GAN without its reconstruction loss (α = 0): an encoder whose code goes to the "
     "decoder, and a discriminator that sees images alone. Nothing ties an image to its sound, "
     "which is the deck's negative result: images like those of the training set that do not "
