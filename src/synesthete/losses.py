@@ -11,14 +11,18 @@ def _bernoulli(logits: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
+def _squared(logits: Tensor, target: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) - target).square()
+
+
 def _gaussian(logits: Tensor, target: Tensor) -> Tensor:
-    return (torch.sigmoid(logits) - target).square() / 2
+    return _squared(logits, target) / 2
 
 
-DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian}
+DENSITIES = {"bernoulli": _bernoulli, "gaussian": _gaussian, "squared": _squared}
 """The decoder's negative log-density of a pixel, up to a constant: cross-entropy of the logit
-against a target in 0..1 (affine in the target), or half the squared error of its sigmoid (unit
-variance; quadratic in the target)."""
+against a target in 0..1 (affine in the target); half the squared error of its sigmoid (a normal
+density of variance 1; quadratic in the target); or the squared error itself (variance 1/2)."""
 
 REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
 """How the densities of an image's pixels become one number."""

@@ -4,21 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from synesthete.data.batches import Batch, generator
+from synesthete.data.batches import generator
 from synesthete.families.correspondence import Config, Model
 from synesthete.family import Shapes
+from tiny import batch_of
 
 SMALL = Config(embedding=5, hidden=7, width=8)
-
-
-def tiny_batch(audio_of: list[int], weight: list[float] | None = None) -> Batch:
-    rng = torch.Generator().manual_seed(5)
-    return Batch(
-        audio=torch.rand(max(audio_of) + 1, 1, 48, 48, generator=rng),
-        image=torch.rand(len(audio_of), 1, 28, 28, generator=rng),
-        audio_of=torch.tensor(audio_of),
-        weight=torch.tensor(weight or [1.0] * len(audio_of)),
-    )
 
 
 def test_its_parameters_can_be_counted_by_hand() -> None:
@@ -35,7 +26,7 @@ def test_its_loss_is_the_cross_entropy_of_edges_and_of_permuted_pairs_off_them()
     """Pair after pair, in plain Python; the permutation is the one its generator gives."""
     torch.manual_seed(0)
     model = Model(SMALL, Shapes()).eval()
-    batch = tiny_batch([0, 0, 1, 2, 1, 0], [1.0, 0.5, 2.0, 1.0, 1.0, 0.5])
+    batch = batch_of([0, 0, 1, 2, 1, 0], [1.0, 0.5, 2.0, 1.0, 1.0, 0.5])
     losses = model.losses(batch, "all", generator(3))
     heard, seen = model.embed_audio(batch.audio), model.embed_image(batch.image)
     order = torch.randperm(6, generator=generator(3)).tolist()
@@ -57,14 +48,14 @@ def test_its_loss_is_the_cross_entropy_of_edges_and_of_permuted_pairs_off_them()
 
 
 def test_the_negatives_are_drawn_anew_with_another_generator() -> None:
-    model, batch = Model(SMALL, Shapes()).eval(), tiny_batch(list(range(6)))
+    model, batch = Model(SMALL, Shapes()).eval(), batch_of(list(range(6)))
     first, second = (model.losses(batch, "all", generator(seed)) for seed in (0, 1))
     assert torch.equal(first["matching"], second["matching"])
     assert not torch.equal(first["mismatched"], second["mismatched"])
 
 
 def test_a_batch_of_one_recording_has_no_negatives_and_still_a_loss() -> None:
-    losses = Model(SMALL, Shapes()).eval().losses(tiny_batch([0, 0, 0]), "all", generator(0))
+    losses = Model(SMALL, Shapes()).eval().losses(batch_of([0, 0, 0]), "all", generator(0))
     assert losses["mismatched"] == 0
     assert losses["loss"].isfinite()
 

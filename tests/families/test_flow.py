@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from synesthete import family
 from synesthete.config import ConfigError
-from synesthete.data.batches import Batch, generator
+from synesthete.data.batches import generator
 from synesthete.families.flow import TIMES, Block, Model, _waves
 from synesthete.family import Shapes
+from tiny import batch_of
 
 
 class Field(nn.Module):
@@ -31,17 +32,6 @@ def built(**keys: object) -> Model:
     model = family.build("flow", keys, Shapes())
     assert isinstance(model, Model)
     return model.eval()
-
-
-def batch_of(audio_of: list[int]) -> Batch:
-    torch.manual_seed(1)
-    count = len(audio_of)
-    return Batch(
-        torch.rand(max(audio_of) + 1, 1, 48, 48),
-        torch.rand(count, 1, 28, 28),
-        torch.tensor(audio_of),
-        torch.linspace(0.5, 1.5, count),
-    )
 
 
 def test_a_constant_velocity_is_followed_exactly() -> None:

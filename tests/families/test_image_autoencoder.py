@@ -6,19 +6,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from synesthete import config, family
 from synesthete.config import ConfigError
-from synesthete.data.batches import Batch, generator
+from synesthete.data.batches import generator
 from synesthete.families.image_autoencoder import Config, Model
 from synesthete.family import Shapes
-
-
-def tiny_batch(images: int) -> Batch:
-    rng = torch.Generator().manual_seed(5)
-    return Batch(
-        audio=torch.rand(1, 1, 48, 48, generator=rng),
-        image=torch.rand(images, 1, 28, 28, generator=rng),
-        audio_of=torch.zeros(images).long(),
-        weight=torch.linspace(0.5, 1.5, images),
-    )
+from tiny import batch_of
 
 
 def test_the_preset_has_331_505_parameters() -> None:
@@ -32,7 +23,7 @@ def test_the_preset_has_331_505_parameters() -> None:
 
 
 def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:
-    model, batch = Model(Config(), Shapes()).eval(), tiny_batch(3)
+    model, batch = Model(Config(), Shapes()).eval(), batch_of([0] * 3)
     redrawn = model.reconstruct(batch.image)
     each = F.binary_cross_entropy(redrawn, batch.image, reduction="none").sum((1, 2, 3))
     loss = model.losses(batch, "all", generator(0))["loss"]
@@ -40,7 +31,7 @@ def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:
 
 
 def test_a_gaussian_decoder_has_half_the_squared_error() -> None:
-    model, batch = Model(Config(reconstruction="gaussian"), Shapes()).eval(), tiny_batch(3)
+    model, batch = Model(Config(reconstruction="gaussian"), Shapes()).eval(), batch_of([0] * 3)
     each = (model.reconstruct(batch.image) - batch.image).square().sum((1, 2, 3)) / 2
     loss = model.losses(batch, "all", generator(0))["loss"]
     torch.testing.assert_close(loss, (batch.weight * each).mean())
@@ -60,7 +51,7 @@ def test_each_entry_of_the_code_has_mean_0_and_variance_1() -> None:
 
 
 def test_drawing_decodes_noise_as_a_code() -> None:
-    model, images = Model(Config(), Shapes()).eval(), tiny_batch(4).image
+    model, images = Model(Config(), Shapes()).eval(), batch_of([0] * 4).image
     torch.testing.assert_close(model.draw(model.code(images)), model.reconstruct(images))
 
 

@@ -11,16 +11,7 @@ from synesthete.config import TrainingConfig
 from synesthete.data.batches import Batch, generator
 from synesthete.families.image_gan import Config, Model
 from synesthete.family import Shapes
-
-
-def tiny_batch(images: int) -> Batch:
-    rng = torch.Generator().manual_seed(5)
-    return Batch(
-        audio=torch.rand(1, 1, 48, 48, generator=rng),
-        image=torch.rand(images, 1, 28, 28, generator=rng),
-        audio_of=torch.zeros(images).long(),
-        weight=torch.ones(images),
-    )
+from tiny import batch_of
 
 
 def built(**keys: bool) -> Model:
@@ -50,7 +41,7 @@ def test_the_losses_at_logits_whose_odds_are_known() -> None:
 @pytest.mark.parametrize("saturating", [False, True])
 def test_each_player_s_loss_is_its_side_of_the_game(saturating: bool) -> None:
     """V(D, G) of Goodfellow et al. 2014, eq. 1, on the same noise for both."""
-    model, batch = built(saturating=saturating).eval(), tiny_batch(4)
+    model, batch = built(saturating=saturating).eval(), batch_of([0] * 4)
     with torch.no_grad():
         fake = model.draw(torch.randn(4, 64, generator=generator(2)))
         d_real, d_fake = (model.discriminator(x).sigmoid() for x in (batch.image, fake))
@@ -73,7 +64,7 @@ def test_the_saturating_gradient_vanishes_while_the_discriminator_wins() -> None
 
 def test_a_step_of_either_player_leaves_the_other_s_weights_alone() -> None:
     for phase, moving in (("discriminator", "discriminator"), ("generator", "generator")):
-        model, batch = built(), tiny_batch(4)
+        model, batch = built(), batch_of([0] * 4)
         training, fabric = TrainingConfig(steps=1, batch_size=4), Fabric(accelerator="cpu")
         state = train.prepare(model, training, fabric)
         state.optimizers = {phase: state.optimizers[phase]}

@@ -5,19 +5,10 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F  # noqa: N812
 
 from synesthete import config, family
-from synesthete.data.batches import Batch, generator
+from synesthete.data.batches import generator
 from synesthete.families.image_vae import Config, Model
 from synesthete.family import Shapes
-
-
-def tiny_batch(images: int) -> Batch:
-    rng = torch.Generator().manual_seed(5)
-    return Batch(
-        audio=torch.rand(1, 1, 48, 48, generator=rng),
-        image=torch.rand(images, 1, 28, 28, generator=rng),
-        audio_of=torch.zeros(images).long(),
-        weight=torch.linspace(0.5, 1.5, images),
-    )
+from tiny import batch_of
 
 
 def test_the_preset_has_231_153_parameters() -> None:
@@ -32,7 +23,7 @@ def test_the_preset_has_231_153_parameters() -> None:
 
 def test_its_loss_is_the_negative_evidence_lower_bound() -> None:
     """Reconstruction at z = μ + σ·noise summed over pixels, KL over the latent."""
-    model, batch = Model(Config(beta=0.7), Shapes()).eval(), tiny_batch(6)
+    model, batch = Model(Config(beta=0.7), Shapes()).eval(), batch_of([0] * 6)
     losses = model.losses(batch, "all", generator(0, 1))
     mean, log_variance = model.posterior(batch.image)
     q = Normal(mean, (log_variance / 2).exp())
@@ -45,7 +36,7 @@ def test_its_loss_is_the_negative_evidence_lower_bound() -> None:
 
 
 def test_it_redraws_from_the_posterior_s_mean() -> None:
-    model, images = Model(Config(), Shapes()).eval(), tiny_batch(4).image
+    model, images = Model(Config(), Shapes()).eval(), batch_of([0] * 4).image
     mean, log_variance = model.posterior(images)
     torch.testing.assert_close(model.reconstruct(images), model.draw(mean))
     assert not torch.equal(mean, log_variance)

@@ -10,16 +10,7 @@ from synesthete.config import ConfigError
 from synesthete.data.batches import Batch, generator
 from synesthete.families.vae import Config, Model
 from synesthete.family import Shapes
-
-
-def tiny_batch(images: int, recordings: int) -> Batch:
-    rng = torch.Generator().manual_seed(5)
-    return Batch(
-        audio=torch.rand(recordings, 1, 48, 48, generator=rng),
-        image=torch.rand(images, 1, 28, 28, generator=rng),
-        audio_of=torch.arange(images) % recordings,
-        weight=torch.ones(images),
-    )
+from tiny import batch_of
 
 
 def test_it_has_the_deck_s_20_950_529_parameters() -> None:
@@ -42,7 +33,7 @@ def test_its_layers_have_the_deck_s_shapes() -> None:
 def test_its_loss_is_the_negative_evidence_lower_bound() -> None:
     """Against torch.distributions: reconstruction summed over pixels, KL over the latent."""
     model = Model(Config(beta=0.7, initialisation="torch"), Shapes())
-    batch = tiny_batch(6, 3)
+    batch = batch_of([0, 1, 2, 0, 1, 2], [1.0] * 6)
     losses = model.losses(batch, "all", generator(0, 1))
     mean, log_variance = model.posterior(batch.audio)
     q = Normal(mean[batch.audio_of], (log_variance[batch.audio_of] / 2).exp())
@@ -63,7 +54,7 @@ def test_its_loss_is_the_negative_evidence_lower_bound() -> None:
 
 def test_a_gaussian_decoder_has_half_the_squared_error() -> None:
     model = Model(Config(reconstruction="gaussian"), Shapes())
-    batch = tiny_batch(4, 4)
+    batch = batch_of(range(4), [1.0] * 4)
     losses = model.losses(batch, "all", generator(3))
     noise = torch.randn(4, 64, generator=generator(3))
     error = model.render(batch.audio, noise) - batch.image
@@ -72,7 +63,7 @@ def test_a_gaussian_decoder_has_half_the_squared_error() -> None:
 
 @pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
 def test_reduction_mean_averages_over_pixels_beside_the_kl_divergence_s_sum(kind: str) -> None:
-    batch = tiny_batch(4, 4)
+    batch = batch_of(range(4), [1.0] * 4)
     code, logits = torch.randn(4, 128), torch.randn(4, 1, 28, 28)
     mean, spread = code[:, :64], (code[:, 64:] / 2).exp()
     drawn, image = torch.sigmoid(logits), batch.image
@@ -94,7 +85,7 @@ def test_reduction_mean_averages_over_pixels_beside_the_kl_divergence_s_sum(kind
 def test_a_misspelt_reduction_is_refused() -> None:
     model = Model(Config(reduction="average"), Shapes())
     with pytest.raises(ConfigError, match="no reduction 'average'; there are: sum, mean"):
-        model.losses(tiny_batch(2, 2), "all", generator(0))
+        model.losses(batch_of([0, 1]), "all", generator(0))
 
 
 def test_relu_heads_are_the_literal_reading() -> None:

@@ -34,7 +34,7 @@ class Config:
     """Weight of the reconstruction loss."""
     beta: float = 0.5
     """Weight of the KL divergence, averaged over the latents."""
-    reconstruction: str = "gaussian"
+    reconstruction: str = "squared"
     """The decoder's density, one of `losses.DENSITIES`; summed over pixels."""
     compare: str = "means"
     """What the reconstruction loss compares, of each recording in a batch: `"means"`, the mean of

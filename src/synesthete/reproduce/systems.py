@@ -77,11 +77,11 @@ SYSTEMS = (
     System("vae-gaussian-mean", "deck-vae-grouped", "VAE, squared error averaged over pixels",
            {"reconstruction": "gaussian", "reduction": "mean", **READING}),
     System("gan", "gan", "Plain GAN, -log D", quick={"steps": "150"},
-           deck="does not correspond", note="600 steps: too few for realistic images"),
-    System("gan-saturating", "gan", "Plain GAN, log(1 - D)", {"saturating": "true"},
+           deck="does not correspond", note="1,500 of the deck's 46,875 steps"),
+    System("gan-saturating", "gan", "Plain GAN, log(1 - D)", {"saturating": "true", **SWEEP},
            deck="does not correspond"),
     System("vae-gan", "vae-gan", "VAE-GAN, α = 0.2", quick={"steps": "250"}, deck="79%",
-           note="2,000 of the deck's 46,875 steps; instance noise"),
+           note="1,500 of the deck's 46,875 steps; instance noise"),
     *(
         System(f"vae-gan-alpha-{alpha}", "vae-gan", f"VAE-GAN, α = {alpha}",
                {"alpha": alpha, **SWEEP})

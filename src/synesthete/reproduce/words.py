@@ -56,7 +56,7 @@ TEXT = {
 
 SCALES = (
     "Scales, which the deck leaves open and without which α means nothing: the adversarial "
-    "loss is averaged over images; the reconstruction loss is half the squared error, summed "
+    "loss is averaged over images; the reconstruction loss is the squared error, summed "
     "over an image's pixels, averaged over images; the KL divergence is averaged over the 64 "
     "latents and over images. β = 0.5, Adam with learning rate 2e-4 and β₁ = 0.5, batch 128, "
     "LeakyReLU(0.2), -log D for the generator. Not in the deck, whose 46,875 steps are more "
