@@ -166,7 +166,8 @@ def _tradeoff(found: Found, out: Path) -> Iterator[Block]:
     charts.tradeoff(points, real, path)
     yield Picture(path, "What α trades: bands are 95% intervals over test recordings")
     yield _scores(found, [f"vae-gan-alpha-{a}" for a in swept])
-    others = {n: found[n]["scorecard"] for n in ("vae-pairs", "vae-grouped", "gan") if n in found}
+    beside = ("vae-pairs", "vae-grouped", "vae-gan", "gan")
+    others = {n: found[n]["scorecard"] for n in beside if n in found}
     models = {f"α = {p['alpha']:g}": p for p in points} | others | {"real images": real}
     path = out / "figures" / "frontier.png"
     charts.frontier(models, path)

@@ -40,7 +40,8 @@ TEXT = {
     "discriminator's output means that it must learn on real and drawn images together: apart, "
     "both would come out with the same mean. The decoder is judged by its running averages.",
     "tradeoff": 'The deck: "relatively high values of α result in images similar to the ones '
-    'observed for the VAE setup". Measured, one seed a value, the same number of steps for each.',
+    'observed for the VAE setup". Measured, one seed a value, the same number of steps for each; '
+    "`vae-gan` in the second picture is α = 0.2 trained longer.",
     "correspondence": "Do this sound and this image belong together? Negatives are drawn off the "
     "graph, so one in ten shows the same digit and cannot be told from a positive; the ceiling is "
     "what knowing every digit would score on the very pairs drawn. Trained and tested on shuffled "
