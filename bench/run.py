@@ -177,7 +177,7 @@ def run_until(
     recipe: config.Preset, side: Alignment, exam: evaluate.Exam, place: Path
 ) -> tuple[train.Step, float]:
     """Train until the agreement is reached or the recipe ends; the last step and agreement."""
-    source = batches.samples(side, recipe.spectrogram, recipe.training.objective)
+    source = batches.samples(side, recipe.spectrogram, recipe.training.objective, recipe.scene)
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", devices=1, precision=train.precision(recipe.training))  # type: ignore[arg-type]
     state = train.prepare(family.from_preset(recipe, Shapes()), recipe.training, fabric)

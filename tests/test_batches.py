@@ -11,6 +11,7 @@ from synesthete.data.audio import trim_silence
 from synesthete.data.augment import AugmentationConfig, augment
 from synesthete.data.batches import Samples
 from synesthete.data.labels import Labels
+from synesthete.data.scenes import SceneConfig, again
 from synesthete.data.spectrogram import LogMel, SpectrogramConfig, pad
 
 PLAIN = AugmentationConfig()
@@ -114,6 +115,26 @@ def test_spectrograms_of_recordings_are_those_of_the_trimmed_waveforms(
     found = batches.spectrograms(toy_world[0], SpectrogramConfig())
     alone = LogMel()(*pad([trim_silence(toy_world[0].waveforms[70])]))
     torch.testing.assert_close(found[70, 0], alone[0], atol=1e-5, rtol=0)
+
+
+def test_copies_of_a_recording_take_turns_and_are_those_of_its_own_key(
+    toy_world: tuple[Alignment, Labels],
+) -> None:
+    side, scene = toy_world[0].subset("train"), SceneConfig(copies=3, speed=0.1, snr=20)
+    source = batches.samples(side, SpectrogramConfig(), "pairs", scene, seed=7)
+    recordings = len(side.waveforms)
+    assert source.audio.shape == (recordings, 3, 48, 48)
+    heard = again(side.waveforms[5], scene, np.random.default_rng((7, 6, 5, 1)))
+    torch.testing.assert_close(source.audio[5, 1], LogMel()(*pad([heard]))[0], atol=1e-5, rtol=0)
+    turns = set()
+    stream = batches.batches(source, 32, PLAIN, 0)
+    for batch in (next(stream) for _ in range(8)):
+        assert batch.audio.shape[1:] == (1, 48, 48)
+        for picture in batch.audio[:, 0]:
+            turns.add(int((source.audio == picture).flatten(2).all(2).nonzero()[0, 1]))
+    assert turns == {0, 1, 2}
+    first, same = (next(batches.batches(source, 32, PLAIN, 0)).audio for _ in range(2))
+    assert torch.equal(first, same)
 
 
 def test_no_augmentation_changes_nothing_and_some_keeps_shape_and_range() -> None:

@@ -20,6 +20,7 @@ LAYERS = (
     ("data.storage",),
     ("data.mix",),
     ("data.toy", "data.augment", "data.degrade"),
+    ("data.scenes",),
     ("data.batches",),
     ("config",),
     ("nets", "deck", "losses"),
@@ -45,8 +46,8 @@ LAYERS = (
 """From sources to the command line; files of one line may not import each other."""
 
 TRAINING = (
-    "data.alignment data.content data.shards data.storage data.batches data.augment "
-    "config nets deck losses family families families.* checkpoint train artefact runs"
+    "data.alignment data.content data.shards data.storage data.batches data.augment data.degrade "
+    "data.scenes config nets deck losses family families families.* checkpoint train artefact runs"
 ).split()
 """What touches a model while it is being trained."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from synesthete.data.augment import AugmentationConfig
+from synesthete.data.scenes import SceneConfig
 from synesthete.data.spectrogram import SpectrogramConfig
 from synesthete.errors import UserError
 
@@ -85,6 +86,7 @@ class Preset:
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The family's own keys; `family.build` checks them against its `Config`."""
     spectrogram: SpectrogramConfig = dataclasses.field(default_factory=SpectrogramConfig)
+    scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class Preset:
 _SECTIONS: dict[str, type] = {
     "training": TrainingConfig,
     "spectrogram": SpectrogramConfig,
+    "scene": SceneConfig,
     "augmentation": AugmentationConfig,
 }
 

@@ -30,17 +30,33 @@ class Residual(nn.Module):
         return F.silu(self.body(x) + self.skip(x))
 
 
+class BandNormalise(nn.Module):
+    """Each band less its mean over time, then each clip by its own standard deviation.
+
+    What a voice, a room or a microphone does to the spectrum throughout is gone (cepstral mean
+    subtraction, Atal 1974), and with it the level.
+    """
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Float32[B, 1, bands, columns] -> the same shape, mean 0 and variance 1 a clip."""
+        centred = audio - audio.mean(3, keepdim=True)
+        return centred / (centred.square().mean((1, 2, 3), keepdim=True) + 1e-4).sqrt()
+
+
 class ConvEncoder(nn.Sequential):
     """A small normalised convolutional encoder: [B, 1, bands, columns] -> float32[B, features].
 
     Four convolutions, the first three halving the picture, batch-normalised; then 3x3 average
     pooling, which forgets small shifts in time and pitch but keeps what comes first and last.
+    `normalise` puts `BandNormalise` before them.
     """
 
-    def __init__(self, shape: Shape, width: int = 32, dropout: float = 0.0) -> None:
+    def __init__(
+        self, shape: Shape, width: int = 32, dropout: float = 0.0, normalise: bool = False
+    ) -> None:
         channels = (shape[0], width, 2 * width, 4 * width, 4 * width)
         self.features = 9 * channels[-1]
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [BandNormalise()] if normalise else []
         for before, after, kernel, stride in zip(
             channels, channels[1:], (5, 3, 3, 3), (2, 2, 2, 1), strict=False
         ):

@@ -56,8 +56,10 @@ def run(
     if (out / artefact.CONFIG).is_file():
         return artefact.read(str(out))
     side = alignment.subset("train")
-    source = batches.samples(side, preset.spectrogram, preset.training.objective)
-    shapes = Shapes(tuple(source.audio.shape[1:]), tuple(alignment.images.shape[1:]))  # type: ignore[arg-type]
+    source = batches.samples(
+        side, preset.spectrogram, preset.training.objective, preset.scene, seed
+    )
+    shapes = Shapes((1, *source.audio.shape[2:]), tuple(alignment.images.shape[1:]))
     torch.manual_seed(seed)
     model = family.from_preset(preset, shapes)
     config = preset.training

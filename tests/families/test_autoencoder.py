@@ -72,3 +72,15 @@ def test_the_small_body_is_built_in_the_order_that_gives_published_weights() -> 
 def test_a_misspelt_body_is_refused() -> None:
     with pytest.raises(ConfigError, match="no body 'dekc'; there are: small, deck"):
         Model(Config(body="dekc"), Shapes())
+
+
+def test_what_a_room_does_to_every_moment_alike_is_nothing_to_a_normalised_encoder() -> None:
+    torch.manual_seed(0)
+    model = Model(Config(normalise=True), Shapes()).eval()
+    audio = torch.rand(3, 1, 48, 48)
+    coloured = 0.4 * audio + torch.rand(3, 1, 48, 1)
+    torch.testing.assert_close(model.encode(coloured), model.encode(audio), atol=2e-3, rtol=1e-2)
+    plain = Model(Config(), Shapes()).eval()
+    assert (plain.encode(coloured) - plain.encode(audio)).abs().max() > 0.02
+    silent = model.encode(torch.zeros(1, 1, 48, 48))
+    assert torch.isfinite(silent).all()

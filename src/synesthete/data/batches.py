@@ -11,7 +11,9 @@ from torch import Tensor
 from synesthete.data.alignment import Alignment
 from synesthete.data.audio import trim_silence
 from synesthete.data.augment import AugmentationConfig, augment
+from synesthete.data.scenes import SceneConfig, again
 from synesthete.data.spectrogram import LogMel, SpectrogramConfig, pad
+from synesthete.progress import bar
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Samples:
     """Everything that batches are cut from: one row a sample, in memory, computed once."""
 
     audio: Tensor
-    """float32[R, 1, bands, columns], a row a recording."""
+    """float32[R, V, bands, columns], a row a recording, in V versions that take turns."""
     image: Tensor
     """uint8[I, C, H, W] images, or float32 mean images in 0..1."""
     edges: Tensor
@@ -54,14 +56,38 @@ def spectrograms(alignment: Alignment, config: SpectrogramConfig) -> Tensor:
     return torch.cat(parts).unsqueeze(1)
 
 
-def samples(alignment: Alignment, spectrogram: SpectrogramConfig, objective: str) -> Samples:
+def rerecorded(
+    alignment: Alignment, spectrogram: SpectrogramConfig, scene: SceneConfig, seed: int
+) -> Tensor:
+    """Every recording of `alignment` anew, `scene.copies` times: float32[R, V, bands, columns].
+
+    Copy v of recording r is drawn from (seed, r, v). Without copies, V = 1: the clip as it is.
+    """
+    if not scene.copies:
+        return spectrograms(alignment, spectrogram)
+    log_mel, pictures = LogMel(spectrogram), []
+    with bar("recording anew", len(alignment.waveforms)) as progress:
+        for row, wave in enumerate(alignment.waveforms):
+            rngs = [np.random.default_rng((seed, 6, row, copy)) for copy in range(scene.copies)]
+            pictures.append(log_mel(*pad([again(wave, scene, rng) for rng in rngs])))
+            progress.advance()
+    return torch.stack(pictures)
+
+
+def samples(
+    alignment: Alignment,
+    spectrogram: SpectrogramConfig,
+    objective: str,
+    scene: SceneConfig | None = None,
+    seed: int = 0,
+) -> Samples:
     """The samples of one objective: `"pairs"` (a row an edge) or `"grouped"` (a row a recording).
 
     For a Bernoulli or Gaussian decoder both have the same expected gradient (DESIGN, "an
     alignment is a bipartite graph"): the loss is affine or quadratic in the target, so its mean
     over a recording's images is, up to a constant, the loss against their mean image.
     """
-    audio = spectrograms(alignment, spectrogram)
+    audio = rerecorded(alignment, spectrogram, scene or SceneConfig(), seed)
     if objective == "grouped":
         grouped = alignment.grouped()
         rows = torch.from_numpy(grouped.audio)
@@ -143,5 +169,9 @@ def _batch(
     image = source.image[edges[:, 1]]
     if image.dtype == torch.uint8:
         image = image.float() / 255
-    audio = augment(source.audio[audio_rows], augmentation, rng)
+    audio = source.audio[audio_rows]
+    if (versions := audio.shape[1]) > 1:
+        turn = torch.randint(versions, audio_rows.shape, generator=rng)
+        audio = audio[torch.arange(len(turn)), turn].unsqueeze(1)
+    audio = augment(audio, augmentation, rng)
     return Batch(audio, image, audio_of, source.weight[rows])

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr  # type: ignore[import-untyped]
+from scipy import signal
 
 from synesthete.data.audio import RATE, Wave
 
@@ -22,14 +23,14 @@ ROOM_DECAY = 13.8
 
 def noise(wave: Wave, rng: np.random.Generator, *, snr: float) -> Degraded:
     """White noise, `snr` dB below the clip's mean power."""
-    return _with(wave, rng.normal(size=len(wave)), snr), RATE
+    return disturbed(wave, rng.normal(size=len(wave)), snr), RATE
 
 
 def pink(wave: Wave, rng: np.random.Generator, *, snr: float) -> Degraded:
     """Noise whose power falls by 3 dB an octave, as of rooms and traffic, `snr` dB below."""
     spectrum = np.fft.rfft(rng.normal(size=len(wave)))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
-    return _with(wave, np.fft.irfft(spectrum, len(wave)), snr), RATE
+    return disturbed(wave, np.fft.irfft(spectrum, len(wave)), snr), RATE
 
 
 def sampled(wave: Wave, rng: np.random.Generator, *, rate: float) -> Degraded:
@@ -69,11 +70,7 @@ def gain(wave: Wave, rng: np.random.Generator, *, decibels: float) -> Degraded:
 
 def room(wave: Wave, rng: np.random.Generator, *, seconds: float) -> Degraded:
     """A reverberation that falls by 60 dB in `seconds`, as loud as the voice itself."""
-    time = np.arange(int(seconds * RATE)) / RATE
-    echo = rng.normal(size=len(time)) * np.exp(-ROOM_DECAY / 2 * time / seconds)
-    echo /= np.sqrt(np.square(echo).sum())
-    heard = np.convolve(wave, echo)
-    return np.asarray(heard + np.pad(wave, (0, len(heard) - len(wave))), np.float32), RATE
+    return reverberant(wave, seconds, 1.0, rng), RATE
 
 
 def clicks(wave: Wave, rng: np.random.Generator, *, count: int) -> Degraded:
@@ -107,7 +104,16 @@ CONDITIONS: Mapping[str, Degradation] = {
 """What a robustness table asks, by its name there."""
 
 
-def _with(wave: Wave, disturbance: npt.NDArray[np.float64], snr: float) -> Wave:
+def reverberant(wave: Wave, seconds: float, energy: float, rng: np.random.Generator) -> Wave:
+    """`wave` and an echo of decaying noise, -60 dB after `seconds`, of `energy` times its own."""
+    time = np.arange(max(1, int(seconds * RATE))) / RATE
+    echo = rng.normal(size=len(time)) * np.exp(-ROOM_DECAY / 2 * time / max(seconds, 1 / RATE))
+    echo *= np.sqrt(energy / np.square(echo).sum())
+    echo[0] += 1
+    return np.asarray(signal.fftconvolve(wave, echo), np.float32)
+
+
+def disturbed(wave: Wave, disturbance: npt.NDArray[np.float64], snr: float) -> Wave:
     """`wave` and a disturbance `snr` dB below it in mean power."""
     ours = np.square(wave, dtype=np.float64).mean()
     theirs = np.square(disturbance).mean()

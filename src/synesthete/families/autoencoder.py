@@ -28,6 +28,8 @@ class Config:
     """Channels of the small encoder's first layer; the last has four times as many."""
     dropout: float = 0.0
     """Share of the small encoder's features dropped while training."""
+    normalise: bool = False
+    """Give the small encoder each band less its mean over time, at unit variance."""
     reconstruction: str = "bernoulli"
     """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
 
@@ -36,7 +38,7 @@ Encoder = ConvEncoder | DeckEncoder
 Decoder = DenseDecoder | DeckDecoder
 
 BODIES: Mapping[str, tuple[Callable[[Config, Shape], Encoder], Callable[[int, Shape], Decoder]]] = {
-    "small": (lambda c, shape: ConvEncoder(shape, c.width, c.dropout), DenseDecoder),
+    "small": (lambda c, shape: ConvEncoder(shape, c.width, c.dropout, c.normalise), DenseDecoder),
     "deck": (lambda _, shape: DeckEncoder(shape), DeckDecoder),
 }
 """What makes the encoder and the decoder of each body."""

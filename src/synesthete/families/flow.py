@@ -30,6 +30,8 @@ class Config:
     """Channels of the audio encoder's first layer; the last has four times as many."""
     dropout: float = 0.0
     """Share of the audio encoder's features dropped while training."""
+    normalise: bool = False
+    """Give the audio encoder each band less its mean over time, at unit variance."""
     width: int = 32
     """Channels of the velocity network at half the image's size; at a quarter, twice as many."""
     blocks: int = 2
@@ -133,7 +135,9 @@ class Model(Generator):
         self.config = config
         self.shape = shapes.image
         self.noise_size = math.prod(shapes.image)
-        self.encoder = ConvEncoder(shapes.audio, config.encoder_width, config.dropout)
+        self.encoder = ConvEncoder(
+            shapes.audio, config.encoder_width, config.dropout, config.normalise
+        )
         self.head = nn.Linear(self.encoder.features, config.code)
         self.decoder = DenseDecoder(config.code, shapes.image)
         self.velocity = Velocity(config, shapes.image)

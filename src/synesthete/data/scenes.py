@@ -1,0 +1,72 @@
+"""Record a clip anew for training: another voice's pitch, room, microphone, noise and trimming."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import soxr  # type: ignore[import-untyped]
+
+from synesthete.data import degrade
+from synesthete.data.audio import RATE, Wave, trim_silence
+
+HIGHEST_SNR = 45.0
+"""The quietest noise that is added, dB below the clip."""
+PADDING = 0.3
+"""The longest stretch of the room alone before and after a clip, s."""
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """How far the re-recordings of a clip go; 0 (or an `snr` of `HIGHEST_SNR`) leaves one out."""
+
+    copies: int = 0
+    """Re-recordings of each clip, made once before training; 0: the clip alone, as it is."""
+    speed: float = 0.0
+    """Largest relative change of speed. Pitch and formants move with it (vocal-tract length); the
+    picture's columns stretch with the clip, so nothing else does."""
+    tilt: float = 0.0
+    """Largest slope over the spectrum, dB an octave around 1 kHz (voice, microphone)."""
+    room: float = 0.0
+    """Longest reverberation time, s; the echo has up to twice the voice's own energy."""
+    snr: float = HIGHEST_SNR
+    """Loudest noise, dB below the clip: white, pink or brown, or between."""
+    crop: float = 0.0
+    """Largest share of a clip that sloppy trimming cuts off at either end."""
+
+
+def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
+    """A clip float32[T] at 8 kHz, recorded anew: trimmed as every clip is, then cropped."""
+    if config.speed:
+        wave = soxr.resample(wave, RATE, RATE * _log_uniform(1 + config.speed, rng), quality="MQ")
+    if config.tilt:
+        wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt))
+    if config.room:
+        wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng)
+    if config.snr < HIGHEST_SNR:
+        margins = rng.integers(0, int(PADDING * RATE), size=2)
+        snr = rng.uniform(config.snr, HIGHEST_SNR)
+        wave = degrade.disturbed(np.pad(wave, margins), _noise(len(wave) + margins.sum(), rng), snr)
+    wave = trim_silence(np.asarray(wave, np.float32))
+    start, stop = (rng.uniform(0, config.crop, size=2) * len(wave)).astype(int)
+    return wave[start : len(wave) - stop]
+
+
+def _log_uniform(most: float, rng: np.random.Generator) -> float:
+    """A factor between 1 / most and most."""
+    return float(np.exp(rng.uniform(-1, 1) * np.log(most)))
+
+
+def _tilted(wave: Wave, slope: float) -> Wave:
+    """The spectrum turned around 1 kHz by `slope` dB an octave."""
+    spectrum = np.fft.rfft(wave)
+    hertz = np.fft.rfftfreq(len(wave), 1 / RATE)
+    octaves = np.log2(np.clip(hertz, 60, None) / 1_000)
+    turned = np.fft.irfft(spectrum * 10 ** (slope * octaves / 20), len(wave))
+    return np.asarray(turned, np.float32)
+
+
+def _noise(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Noise float64[length] whose power falls by up to 6 dB an octave."""
+    spectrum = np.fft.rfft(rng.normal(size=length))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** rng.uniform(0, 1)
+    return np.fft.irfft(spectrum, length)

@@ -1,0 +1,113 @@
+"""Re-recordings: each lever does what it says, alone, and draws from its generator only."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synesthete.data.audio import RATE, Wave, trim_silence
+from synesthete.data.scenes import HIGHEST_SNR, PADDING, SceneConfig, again
+
+EVERYTHING = SceneConfig(copies=2, speed=0.2, tilt=6, room=0.6, snr=10, crop=0.05)
+
+
+def tone(hertz: float, seconds: float = 0.5) -> Wave:
+    time = np.arange(int(seconds * RATE)) / RATE
+    return np.asarray(0.5 * np.sin(2 * np.pi * hertz * time), np.float32)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def loudest(wave: Wave) -> float:
+    """The frequency, Hz, with most power."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)), 8 * len(wave)))
+    return float(spectrum.argmax() * RATE / (8 * len(wave)))
+
+
+def test_without_levers_a_clip_is_itself_trimmed() -> None:
+    padded = np.pad(tone(440), RATE)
+    np.testing.assert_array_equal(again(padded, SceneConfig(copies=1), rng()), trim_silence(padded))
+
+
+def test_speed_moves_pitch_and_length_together_within_its_bounds() -> None:
+    pitches = []
+    for seed in range(20):
+        heard = again(tone(440), SceneConfig(speed=0.25), rng(seed))
+        pitch = loudest(heard)
+        pitches.append(pitch)
+        assert len(heard) / len(tone(440)) == pytest.approx(440 / pitch, rel=0.05)
+    assert 440 / 1.26 < min(pitches) < 400 < 480 < max(pitches) < 440 * 1.26
+
+
+def test_tilt_turns_the_spectrum_around_1_khz() -> None:
+    chord = tone(250) + tone(1_000) + tone(2_000)
+    levels = []
+    for seed in range(20):
+        heard = again(chord, SceneConfig(tilt=6), rng(seed))
+        power = np.abs(np.fft.rfft(heard)) / len(heard) * 4
+        bins = (np.array([250, 1_000, 2_000]) * len(heard) / RATE).astype(int)
+        levels.append(20 * np.log10(power[bins]))
+    low, middle, high = np.transpose(levels)
+    np.testing.assert_allclose(middle, 0, atol=0.1)
+    np.testing.assert_allclose(low, -2 * high, atol=0.3)
+    assert -6.1 < high.min() < -3 < 3 < high.max() < 6.1
+
+
+def test_noise_lies_between_its_bounds_below_the_clip() -> None:
+    found = []
+    for seed in range(20):
+        heard = again(tone(440, 2.0), SceneConfig(snr=12), rng(seed))
+        spectrum = np.square(np.abs(np.fft.rfft(heard * np.hanning(len(heard)))))
+        hertz = np.fft.rfftfreq(len(heard), 1 / RATE)
+        voice = abs(hertz - 440) < 10
+        found.append(10 * np.log10(spectrum[voice].sum() / spectrum[~voice].sum()))
+        assert len(heard) <= (2.0 + 2 * PADDING) * RATE
+    assert 9 < min(found) < 20
+    assert 35 < max(found) < HIGHEST_SNR + 5
+
+
+def test_a_room_answers_after_the_sound_has_ended() -> None:
+    click = np.zeros(RATE, np.float32)
+    click[:80] = tone(1_000, 0.01)
+    longest = max(len(again(click, SceneConfig(room=0.6), rng(seed))) for seed in range(20))
+    assert len(again(click, SceneConfig(), rng())) <= 6 * 80
+    assert 0.15 * RATE < longest < 0.7 * RATE
+
+
+def test_sloppy_trimming_cuts_at_most_its_share_at_either_end() -> None:
+    ramp = np.linspace(0.5, 1.0, 4_000, dtype=np.float32)
+    starts, stops = [], []
+    for seed in range(20):
+        heard = again(ramp, SceneConfig(crop=0.1), rng(seed))
+        start = int(np.flatnonzero(ramp == heard[0])[0])
+        np.testing.assert_array_equal(heard, ramp[start : start + len(heard)])
+        starts.append(start)
+        stops.append(4_000 - start - len(heard))
+    for cuts in (starts, stops):
+        assert max(cuts) <= 400
+        assert min(cuts) < 100 < 300 < max(cuts)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(200, 9_000),
+    st.integers(0, 10_000),
+    st.sampled_from([f.name for f in dataclasses.fields(SceneConfig)][1:]),
+)
+def test_any_clip_gives_finite_sound_that_its_generator_alone_decides(
+    length: int, seed: int, without: str
+) -> None:
+    config = SceneConfig(**{k: v for k, v in vars(EVERYTHING).items() if k != without})
+    wave = np.asarray(rng(seed).normal(0, 0.1, length), np.float32)
+    before = wave.copy()
+    heard = again(wave, config, rng(seed))
+    assert heard.dtype == np.float32
+    assert len(heard) > 0
+    assert np.isfinite(heard).all()
+    np.testing.assert_array_equal(heard, again(wave, config, rng(seed)))
+    np.testing.assert_array_equal(wave, before)
+    assert not np.array_equal(heard, again(wave, config, rng(seed + 1)))
