@@ -85,10 +85,12 @@ def frontier(points: Mapping[str, Point], path: Path) -> None:
     for name, point in points.items():
         x, y = point["diversity_ratio"], 100 * point["agreement"]
         low, high = (100 * end for end in point.get("agreement_ci95") or (y / 100, y / 100))
-        colour, below = (SERIES[0], -11) if name.startswith("α") else (SERIES[1], 5)
-        axes.errorbar(x, y, yerr=[[max(0, y - low)], [max(0, high - y)]], fmt="o", color=colour,
-                      markersize=5, elinewidth=1)  # fmt: skip
-        axes.annotate(name, (x, y), (6, below), textcoords="offset points", fontsize=9, color=INK)
+        swept_too = name.startswith("α")
+        axes.errorbar(x, y, yerr=[[max(0, y - low)], [max(0, high - y)]], fmt="o",
+                      color=SERIES[0 if swept_too else 1], markersize=5, elinewidth=1)  # fmt: skip
+        axes.annotate(name, (x, y), (3, -7 if swept_too else 4), textcoords="offset points",
+                      rotation=-65 if swept_too else 40, rotation_mode="anchor", fontsize=9,
+                      va="top" if swept_too else "bottom", color=INK)  # fmt: skip
     axes.set(xlabel="diversity ratio (1: as diverse as the data)", ylabel="agreement, %")
     _save(figure, path)
 

@@ -79,7 +79,7 @@ SYSTEMS = (
     System("gan", "gan", "Plain GAN, -log D", quick={"steps": "150"},
            deck="does not correspond", note="1,500 of the deck's 46,875 steps"),
     System("gan-saturating", "gan", "Plain GAN, log(1 - D)", {"saturating": "true", **SWEEP},
-           deck="does not correspond"),
+           deck="does not correspond", note="600 steps"),
     System("vae-gan", "vae-gan", "VAE-GAN, α = 0.2", quick={"steps": "250"}, deck="79%",
            note="1,500 of the deck's 46,875 steps; instance noise"),
     *(

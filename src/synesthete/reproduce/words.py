@@ -30,7 +30,9 @@ TEXT = {
     "decoder, and a discriminator that sees images alone. Nothing ties an image to its sound, "
     "which is the deck's negative result: images like those of the training set that do not "
     "correspond to the audio. The KL divergence stays (β = 0.5): without it nothing bounds the "
-    "posterior, whose variance then grows until the images fall apart.",
+    "posterior, whose variance then grows until the images fall apart. `gan-saturating` minimises "
+    "log(1 - D), as the minimax game is written: against a discriminator that is winning it has "
+    "next to no gradient, and the generator stays where it began.",
     "vae-gan": "The deck's 7,909,382 parameters. Its kernels hold 7,902,208; of the other 7,174, "
     "six must be the biases and batch norms of the two one-channel outputs, since every other "
     "layer's channels are multiples of 64. Taken here: encoder without biases, batch norm on its "
