@@ -1,10 +1,10 @@
-"""Rectified flow: hear a recording, then carry noise along a learnt velocity to an image."""
+"""Mean flow: hear a recording, then carry noise to an image in a step or a few."""
 
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,10 @@ from synesthete.nets import ConvEncoder, DenseDecoder, Shape
 
 @dataclass(frozen=True)
 class Config:
-    """Conditional flow matching (Lipman et al. 2023; Liu et al. 2023) on the audio's code.
+    """Flow matching (Lipman et al. 2023) and its average velocities (Geng et al. 2025, MeanFlow).
 
-    The code is learnt by drawing the mean image (the archetype); the flow only reads it.
+    Both are given the audio's code, which is learnt by drawing the mean image (the archetype);
+    the flow only reads it.
     """
 
     code: int = 64
@@ -33,28 +34,38 @@ class Config:
     normalise: bool = False
     """Give the audio encoder each band less its mean over time, at unit variance."""
     width: int = 32
-    """Channels of the velocity network at half the image's size; at a quarter, twice as many."""
-    blocks: int = 2
-    """Residual blocks at each size, on the way down and on the way up."""
+    """Channels of the velocity network at half the image's size."""
+    blocks: int = 1
+    """Residual blocks there, on the way down and on the way up."""
+    inner_width: int = 96
+    """Channels at a quarter of the image's size, where a weight costs a quarter as much."""
+    inner_blocks: int = 3
+    """Residual blocks there."""
+    plain_steps: int = 1_500
+    """Steps that teach the velocity of a moment alone, before that of a stretch of time."""
+    stretches: float = 0.5
+    """Share of a batch that, after them, is about a stretch of time."""
     unconditional: float = 0.1
     """Share of the images that are learnt without their code, for guidance (Ho and Salimans
     2022)."""
-    guidance: float = 1.0
-    """How far to go beyond the unconditional velocity: 1 takes the conditional one alone."""
+    most_guidance: float = 3.0
+    """Guidance is an input: velocities are learnt for every guidance from 1 to this one."""
+    guidance: float = 1.5
+    """How far to go beyond the unconditional velocity when drawing: 1 not at all."""
     steps: int = 4
-    """Heun steps of the default sampler: two evaluations each, one in the last."""
+    """Evaluations of the velocity network that draw an image."""
 
 
 class Block(nn.Module):
     """A residual block whose second half is scaled and shifted by the condition (FiLM)."""
 
-    def __init__(self, before: int, after: int, condition: int) -> None:
+    def __init__(self, before: int, after: int) -> None:
         super().__init__()
         self.first = nn.Sequential(
             nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1)
         )
         self.normalise = nn.GroupNorm(8, after, affine=False)
-        self.film = nn.Linear(condition, 2 * after)
+        self.film = nn.Linear(CONDITION, 2 * after)
         self.second = nn.Conv2d(after, after, 3, padding=1)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
@@ -69,40 +80,66 @@ class Block(nn.Module):
         return out
 
 
+class Question(NamedTuple):
+    """What the velocity network is asked of each of B images, beside where it is now."""
+
+    start: Tensor
+    """Where the stretch of time begins, [B] in 0..1."""
+    end: Tensor
+    """Where it ends, [B] in 0..1; the start itself for the velocity of a moment."""
+    code: Tensor
+    """Of the recording, [B, E]."""
+    known: Tensor
+    """Bool[B]: whether to heed it."""
+    guidance: Tensor
+    """Logarithm of the guidance, [B], 0 for none."""
+
+    def of(self, rows: Tensor) -> "Question":
+        """The question of some of the images."""
+        return Question(*(part[rows] for part in self))
+
+    def unguided(self) -> "Question":
+        """The same question of the image alone, without the code."""
+        nothing = torch.zeros_like(self.known)
+        return self._replace(known=nothing, guidance=torch.zeros_like(self.guidance))
+
+
 class Velocity(nn.Module):
-    """A small U-Net on 2x2 blocks of pixels: v(x, t, code), float32[B, C, H, W]."""
+    """A small U-Net on 2x2 blocks of pixels: the average velocity over a stretch of time."""
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         channels, height, width = shape
         if height % 4 or width % 4:
             raise ConfigError(f"images of {height}x{width}: wanted multiples of 4")
-        narrow, wide, condition = config.width, 2 * config.width, 4 * config.width
-        self.time = nn.Sequential(nn.Linear(TIMES, condition), nn.SiLU())
-        self.code = nn.Linear(config.code, condition)
-        self.nothing = nn.Parameter(torch.zeros(condition))
-        self.mix = nn.Sequential(nn.Linear(condition, condition), nn.SiLU())
-        self.stem = nn.Conv2d(4 * channels, narrow, 3, padding=1)
-        each = range(config.blocks)
-        self.down = nn.ModuleList(Block(narrow, narrow, condition) for _ in each)
-        self.reduce = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)
-        self.middle = nn.ModuleList(Block(wide, wide, condition) for _ in each)
-        self.enlarge = nn.Conv2d(wide, 4 * narrow, 1)
+        outer, inner = config.width, config.inner_width
+        self.times = nn.Linear(2 * TIMES, CONDITION)
+        self.code = nn.Linear(config.code, CONDITION)
+        self.nothing = nn.Parameter(torch.zeros(CONDITION))
+        self.guidance = nn.Linear(1, CONDITION)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(CONDITION, CONDITION), nn.SiLU())
+        self.stem = nn.Conv2d(4 * channels, outer, 3, padding=1)
+        self.down = nn.ModuleList(Block(outer, outer) for _ in range(config.blocks))
+        self.reduce = nn.Conv2d(4 * outer, inner, 1)
+        self.middle = nn.ModuleList(Block(inner, inner) for _ in range(config.inner_blocks))
+        self.enlarge = nn.Conv2d(inner, 4 * outer, 1)
         self.up = nn.ModuleList(
-            Block(2 * narrow if i == 0 else narrow, narrow, condition) for i in each
+            Block(outer if i else 2 * outer, outer) for i in range(config.blocks)
         )
         self.output = nn.Sequential(
-            nn.GroupNorm(8, narrow), nn.SiLU(), nn.Conv2d(narrow, 4 * channels, 3, padding=1)
+            nn.GroupNorm(8, outer), nn.SiLU(), nn.Conv2d(outer, 4 * channels, 3, padding=1)
         )
 
-    def forward(self, x: Tensor, t: Tensor, code: Tensor, known: Tensor) -> Tensor:
-        """[B, C, H, W], t [B] in 0..1, code [B, E]; where `known` [B] is false it is ignored."""
-        heard = torch.where(known[:, None], self.code(code), self.nothing)
-        condition = self.mix(self.time(_waves(t)) + heard)
+    def forward(self, x: Tensor, asked: Question) -> Tensor:
+        """[B, C, H, W], where the images are at the start -> velocity [B, C, H, W]."""
+        times = torch.cat([_waves(asked.start), _waves(asked.end - asked.start)], dim=1)
+        heard = torch.where(asked.known[:, None], self.code(asked.code), self.nothing)
+        guided = self.guidance(asked.guidance[:, None])
+        condition = self.mix(self.times(times) + heard + guided)
         half = self.stem(F.pixel_unshuffle(x, 2))
         for block in self.down:
             half = block(half, condition)
-        quarter = self.reduce(half)
+        quarter = self.reduce(F.pixel_unshuffle(half, 2))
         for block in self.middle:
             quarter = block(quarter, condition)
         up = torch.cat([half, F.pixel_shuffle(self.enlarge(quarter), 2)], dim=1)
@@ -111,24 +148,34 @@ class Velocity(nn.Module):
         return F.pixel_shuffle(self.output(up), 2)
 
 
+CONDITION = 128
+"""Numbers that tell a block of the velocity network the times, the code and the guidance."""
+
 TIMES = 32
-"""Numbers that tell the velocity network the time."""
+"""Numbers that tell the velocity network a time."""
+
+MOMENT = 0.01
+"""Half the time over which a derivative along the flow is measured."""
 
 
 def _waves(t: Tensor) -> Tensor:
-    """Times [B] in 0..1 -> sines and cosines [B, TIMES], periods from 8 down to 1/16."""
-    rates = 2 * math.pi * torch.logspace(-3, 4, TIMES // 2, base=2, device=t.device, dtype=t.dtype)
+    """Times [B] in 0..1 -> sines and cosines [B, TIMES], periods from 8 down to 1/2.
+
+    Faster ones would make the derivative of the velocity with time, which is learnt from, noise.
+    """
+    rates = 2 * math.pi * torch.logspace(-3, 1, TIMES // 2, base=2, device=t.device, dtype=t.dtype)
     angles = t[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Model(Generator):
-    """Noise at t = 0, an image at t = 1, straight lines between them in expectation."""
+    """Noise at time 0, an image at time 1, straight lines between them in expectation."""
 
     phases: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "archetype": ("encoder", "head", "decoder"),
         "flow": ("velocity",),
     }
+    learnt: Tensor
 
     def __init__(self, config: Config, shapes: Shapes) -> None:
         super().__init__()
@@ -141,6 +188,7 @@ class Model(Generator):
         self.head = nn.Linear(self.encoder.features, config.code)
         self.decoder = DenseDecoder(config.code, shapes.image)
         self.velocity = Velocity(config, shapes.image)
+        self.register_buffer("learnt", torch.zeros((), dtype=torch.long))
 
     def encode(self, audio: Tensor) -> Tensor:
         """The code, float32[B, code], of variance about 1 over recordings."""
@@ -155,32 +203,22 @@ class Model(Generator):
         return (code - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
 
     def decode(self, code: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
-        """The image to which the flow carries `diversity` times the noise, by Heun's method."""
+        """The image to which the flow carries `diversity` times the noise."""
         x = diversity * noise.view(-1, *self.shape)
+        guidance = x.new_full((len(x),), math.log(self.config.guidance))
+        known = torch.ones(len(x), dtype=torch.bool, device=x.device)
         times = torch.linspace(0, 1, self.config.steps + 1).tolist()
-        for now, then in itertools.pairwise(times):
-            first = self._guided(x, now, code)
-            ahead = x + (then - now) * first
-            if then < 1:
-                ahead = x + (then - now) * (first + self._guided(ahead, then, code)) / 2
-            x = ahead
+        for start, end in itertools.pairwise(times):
+            stretch = x.new_full((len(x),), start), x.new_full((len(x),), end)
+            x = x + (end - start) * self.velocity(x, Question(*stretch, code, known, guidance))
         return ((x + 1) / 2).clamp(0, 1)
 
-    def _guided(self, x: Tensor, t: float, code: Tensor) -> Tensor:
-        """The velocity at x, beyond the unconditional one by the guidance."""
-        time = x.new_full((len(x),), t)
-        every = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        velocity: Tensor = self.velocity(x, time, code, every)
-        if self.config.guidance == 1:
-            return velocity
-        alone = self.velocity(x, time, code, ~every)
-        return torch.lerp(alone, velocity, self.config.guidance)
-
     def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
-        """Reconstruction loss of the mean image, then the flow-matching loss of the images.
+        """Reconstruction loss of the mean image, then the flow's loss of the images.
 
-        The latter is the squared error of the velocity, averaged over pixels: x moves from
-        noise at t = 0 to the image, in -1..1, at t = 1 (Lipman et al. 2023, eq. 23, σ = 0).
+        The latter is the squared error of the velocity, averaged over pixels, over its own square
+        root, so that no image outweighs the others (Geng et al. 2025, section 4.3, p = 1/2);
+        `error` is the plain one.
         """
         if phase == "archetype":
             logits = self.decoder(self.head(self.encoder(batch.audio)))[batch.audio_of]
@@ -188,12 +226,77 @@ class Model(Generator):
             return {
                 "loss": (batch.weight * reconstruction_loss("bernoulli", logits, target)).mean()
             }
-        with torch.no_grad():
-            code = exact(self.encode(batch.audio)[batch.audio_of])
+        x, asked, target = self._lesson(batch, rng)
+        error = (exact(self.velocity(x, asked)) - target).square().flatten(1).mean(1)
+        loss = error / (error.detach() + 0.01).sqrt()
+        return {"loss": (batch.weight * loss).mean(), "error": error.mean()}
+
+    @torch.no_grad()
+    def _lesson(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Question, Tensor]:
+        """Where the images are, what is asked, and the velocity to answer, [I, C, H, W].
+
+        x moves from noise at time 0 to the image, in -1..1, at time 1, at image - noise (Lipman et
+        al. 2023, eq. 23, σ = 0). Guidance w adds (1 - 1/w) times what the code adds to the
+        velocity, so that the fixed point is w times that (Geng et al. 2025, section 4.2). Over a
+        stretch, the average velocity is that of its start plus its length times the derivative
+        along the flow (eq. 6), here a central difference.
+        """
+        count = len(batch.image)
+        code = self._settled(batch.audio)[batch.audio_of]
         image = 2 * batch.image - 1
         noise = torch.randn(image.shape, generator=rng).to(image)
-        t = torch.sigmoid(torch.randn(len(image), generator=rng)).to(image)
-        known = torch.rand(len(image), generator=rng).to(image) >= self.config.unconditional
-        x = torch.lerp(noise, image, t.view(-1, 1, 1, 1))
-        error = exact(self.velocity(x, t, code, known)) - (image - noise)
-        return {"loss": (batch.weight * error.square().flatten(1).mean(1)).mean()}
+        moments = torch.sigmoid(torch.randn((2, count), generator=rng)).to(image)
+        known = (torch.rand(count, generator=rng) >= self.config.unconditional).to(image.device)
+        guidance = torch.rand(count, generator=rng) * math.log(self.config.most_guidance)
+        guidance = (guidance * (torch.rand(count, generator=rng) < GUIDED)).to(image) * known
+        stretched = torch.arange(count, device=image.device) < int(count * self.config.stretches)
+        if self.training:
+            self.learnt += 1
+        if self.learnt <= self.config.plain_steps:
+            guidance, stretched = torch.zeros_like(guidance), torch.zeros_like(stretched)
+        start = torch.where(stretched, moments.amin(0), moments[0])
+        end = torch.where(stretched, moments.amax(0), start)
+        x = torch.lerp(noise, image, start.view(-1, 1, 1, 1))
+        asked, velocity = Question(start, end, code, known, guidance), image - noise
+        if self.learnt > self.config.plain_steps:
+            velocity += self._beyond(x, asked, stretched)
+        return x, asked, velocity
+
+    def _beyond(self, x: Tensor, asked: Question, stretched: Tensor) -> Tensor:
+        """What guidance and the length of a stretch add to the velocity of a moment."""
+        more = torch.zeros_like(x)
+        now = self._at(x, asked)
+        rows = (asked.guidance > 0).nonzero().flatten()
+        guided = asked.of(rows)
+        alone = self._at(x[rows], guided.unguided())
+        more[rows] += (1 - (-guided.guidance).exp()).view(-1, 1, 1, 1) * (now[rows] - alone)
+        rows = stretched.nonzero().flatten()
+        asked = asked.of(rows)
+        length = (asked.end - asked.start).view(-1, 1, 1, 1)
+        more[rows] += length * self._change(x[rows], asked, now[rows])
+        return more
+
+    def _settled(self, audio: Tensor) -> Tensor:
+        """The code as it is when drawing: without dropout, by the running averages."""
+        self.encoder.eval()
+        code = exact(self.encode(audio))
+        self.encoder.train(self.training)
+        return code
+
+    def _at(self, x: Tensor, asked: Question) -> Tensor:
+        """The velocity of the moment at which the stretch begins."""
+        return exact(self.velocity(x, asked._replace(end=asked.start)))
+
+    def _change(self, x: Tensor, asked: Question, velocity: Tensor) -> Tensor:
+        """The derivative of the average velocity as its start moves along the flow, in float32."""
+        ends = []
+        with torch.autocast(x.device.type, enabled=False):
+            for step in (-MOMENT, MOMENT):
+                moved = asked._replace(start=asked.start + step)
+                ends.append(self.velocity(x + step * velocity, moved))
+        change: Tensor = (ends[1] - ends[0]) / (2 * MOMENT)
+        return change
+
+
+GUIDED = 0.7
+"""Share of the images whose velocity is learnt under guidance."""
