@@ -151,10 +151,10 @@ def test_it_draws_the_shapes_of_tones_it_never_heard(name: str) -> None:
     source = batches.samples(alignment.subset("train"), front_end, "grouped")
     torch.manual_seed(0)
     model = family.build(name, {}, Shapes(audio=(1, 24, 24)))
-    training, fabric = TrainingConfig(steps=150, batch_size=16), Fabric(accelerator="cpu")
+    training, fabric = TrainingConfig(steps=200, batch_size=16), Fabric(accelerator="cpu")
     state = train.prepare(model, training, fabric)
     stream = partial(batches.batches, source, 16, AugmentationConfig(), 0)
-    assert len(list(train.fit(state, stream, training, fabric, seed=0))) == 150
+    assert len(list(train.fit(state, stream, training, fabric, seed=0))) == 200
     test = alignment.subset("test")
     audio = batches.spectrograms(test, front_end)
     result = state.result.eval()

@@ -65,7 +65,7 @@ def test_it_draws_under_its_guidance() -> None:
 
 def test_at_first_the_error_is_that_of_a_straight_line_s_velocity() -> None:
     """Without any velocity: the mean square of image - noise; the loss is near its root."""
-    model, batch = built(), batch_of([0, 1, 0])
+    model, batch = built(plain_steps=1), batch_of([0, 1, 0])
     model.velocity = Field()  # type: ignore[assignment]
     found = model.losses(batch, "flow", generator(4))
     noise = torch.randn(3, 1, 28, 28, generator=generator(4))
@@ -138,7 +138,7 @@ def test_an_unknown_code_changes_nothing_and_all_else_does() -> None:
     asked = Question(start, end, torch.randn(2, 64), known, guidance)
 
     def moved(**other: Tensor) -> Tensor:
-        apart = velocity(x, asked) - velocity(x, asked._replace(**other))
+        apart: Tensor = velocity(x, asked) - velocity(x, asked._replace(**other))
         return apart.abs().amax((1, 2, 3))
 
     with torch.inference_mode():

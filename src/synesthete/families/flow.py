@@ -41,7 +41,7 @@ class Config:
     """Channels at a quarter of the image's size, where a weight costs a quarter as much."""
     inner_blocks: int = 3
     """Residual blocks there."""
-    plain_steps: int = 1_500
+    plain_steps: int = 0
     """Steps that teach the velocity of a moment alone, before that of a stretch of time."""
     stretches: float = 0.5
     """Share of a batch that, after them, is about a stretch of time."""

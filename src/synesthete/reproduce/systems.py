@@ -1,7 +1,7 @@
 """The systems that the deck names: which preset, how long, how often, and what the deck says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from synesthete import config
 from synesthete.errors import UserError
@@ -115,7 +115,7 @@ def chosen(quick: bool, only: str = "") -> tuple[System, ...]:
     found = SYSTEMS
     if quick:
         found = tuple(
-            System(**{**vars(s), "overrides": {**s.overrides, **s.quick}, "seeds": s.seeds[:1]})
+            replace(s, overrides={**s.overrides, **s.quick}, seeds=s.seeds[:1], note="")
             for s in SYSTEMS
             if s.quick is not None
         )
