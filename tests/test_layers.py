@@ -35,7 +35,7 @@ LAYERS = (
     ("metrics",),
     ("runs", "material", "generate", "figures", "matching", "similarity"),
     ("deliver", "evaluate", "report"),
-    ("baselines", "robustness", "evaluate_images", "evaluate_matches", "retrieve"),
+    ("baselines", "dial", "robustness", "evaluate_images", "evaluate_matches", "retrieve"),
     ("demo",),
     ("reproduce.*",),
     ("reproduce.stage",),

@@ -145,16 +145,19 @@ def evaluate(a: argparse.Namespace) -> None:
     """The scorecard of a model, or of several seeds of one recipe together."""
     from synesthete import artefact, material
     from synesthete import evaluate as scoring
+    from synesthete.generate import check
 
     held = [artefact.read(name) for name in a.model]
     folder = a.pairs or material.default(_mix_of(a, held[0].data))
     material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
     exam = scoring.prepare(*material.load(folder), split=a.side)
-    if a.degraded:
-        _degraded(held, exam, a)
+    check(1, a.diversity)
+    if a.degraded or a.dial:
+        _table(held, exam, a)
         return
-    card = _card(held, exam, a.seed)
-    if len(held) == 1 and a.side == "test":
+    card = _card(held, exam, a)
+    own = a.evaluations is None and a.diversity == 1
+    if len(held) == 1 and a.side == "test" and own:
         artefact.write_scorecard(held[0], Path(held[0].name), card)
     if a.json:
         _write_json(card, a.json)
@@ -162,44 +165,50 @@ def evaluate(a: argparse.Namespace) -> None:
         _print_scorecard(card)
 
 
-def _degraded(held: Sequence[Any], exam: Any, a: argparse.Namespace) -> None:
-    """A table of agreement on degraded clips, a row a condition."""
+def _table(held: Sequence[Any], exam: Any, a: argparse.Namespace) -> None:
+    """A row for each way to degrade the clips, or for each setting of the dial."""
     from rich.console import Console
     from rich.table import Table
 
-    from synesthete.generate import Model
-    from synesthete.robustness import robustness
-
     if len(held) > 1:
-        raise UserError("--degraded takes one model")
-    rows = robustness(Model(held[0]), exam, seed=a.seed)
+        raise UserError("--degraded and --dial take one model")
+    from synesthete import dial, robustness
+    from synesthete.generate import Model
+
+    asked, columns = (
+        (robustness.robustness, ("condition", "agreement", "ci95", "refused"))
+        if a.degraded
+        else (dial.dial, dial.COLUMNS)
+    )
+    rows = asked(Model(held[0], evaluations=a.evaluations), exam, seed=a.seed)
     if a.json:
         _write_json(rows, a.json)
-    if a.json != "-":
-        table = Table("the clip", "agreement", "95% interval", "refused", title=held[0].preset.name)
-        for row in rows:
-            low, high = row["ci95"]
-            share = f"{row['agreement']:.1%}"
-            table.add_row(row["condition"], share, f"{low:.1%} to {high:.1%}", str(row["refused"]))
-        Console().print(table)
+    if a.json == "-":
+        return
+    table = Table(*(name.replace("_", " ") for name in columns), title=held[0].preset.name)
+    for row in rows:
+        table.add_row(*(text for name in columns for _, text in _rows("", row[name])))
+    Console().print(table)
 
 
-def _card(held: Sequence[Any], exam: Any, seed: int) -> dict[str, Any]:
+def _card(held: Sequence[Any], exam: Any, a: argparse.Namespace) -> dict[str, Any]:
     """The scorecard of a model, or of several seeds of one recipe, by its kind."""
     from synesthete.family import ImageModel, Matcher
 
     if isinstance(held[0].model, Matcher):
         from synesthete import evaluate_matches, matching
 
-        return evaluate_matches.evaluate([matching.Model(h) for h in held], exam, seed)
+        return evaluate_matches.evaluate([matching.Model(h) for h in held], exam, a.seed)
     if isinstance(held[0].model, ImageModel):
         from synesthete import evaluate_images
 
-        return evaluate_images.pool([evaluate_images.evaluate(h, exam, seed) for h in held])
+        return evaluate_images.pool([evaluate_images.evaluate(h, exam, a.seed) for h in held])
     from synesthete import evaluate as scoring
     from synesthete.generate import Model
 
-    return scoring.pool(exam, [scoring.evaluate(Model(h), exam, seed) for h in held], seed)
+    models = [Model(h, evaluations=a.evaluations) for h in held]
+    answers = [scoring.evaluate(m, exam, a.seed, a.diversity) for m in models]
+    return scoring.pool(exam, answers, a.seed)
 
 
 def generate(a: argparse.Namespace) -> int:
@@ -208,7 +217,7 @@ def generate(a: argparse.Namespace) -> int:
     from synesthete.generate import find_audio, load
 
     return deliver(
-        load(a.model), find_audio(a.files), a.n,
+        load(a.model, evaluations=a.evaluations), find_audio(a.files), a.n,
         seed=a.seed, diversity=a.diversity, out=a.out, npz=a.npz, listing=a.json,
     )  # fmt: skip
 
@@ -394,6 +403,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--validation", help="as it was built for tuning")
     p.add_argument("--degraded", action="store_true",
                    help="on noisy, coded, reverberant … clips: a row each")  # fmt: skip
+    p.add_argument("--dial", action="store_true",
+                   help="at every diversity, and at 1 to 8 evaluations: a row each")  # fmt: skip
+    _drawing(p)
     p.add_argument("--side", default="test", choices=("test", "validation"), help="default: test")
     p.add_argument("--json", metavar="FILE", help="write the scorecard; - for standard output")
     _seed(p)
@@ -404,8 +416,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("model", help="a run or artefact folder, or a bundled name")
     p.add_argument("files", nargs="+", help="audio files, globs, folders (searched recursively)")
     p.add_argument("-n", type=int, default=16, help="images a file (default: 16)")
-    p.add_argument("--diversity", type=float, default=1.0, metavar="X",
-                   help="0: the archetype; 1 (default): as was learnt; up to 1.5")  # fmt: skip
+    _drawing(p)
     p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: images)")
     p.add_argument("--npz", type=Path, help="all images in one NumPy file instead")
     p.add_argument("--json", metavar="FILE", help="what was written where; - for standard output")
@@ -437,6 +448,13 @@ def _command_parser(commands: Any, name: str, run: Any) -> argparse.ArgumentPars
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def _drawing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--diversity", type=float, default=1.0, metavar="X",
+                        help="0: the archetype; 1 (default): as was learnt; up to 1.5")  # fmt: skip
+    parser.add_argument("--evaluations", type=int, metavar="N",
+                        help="of the network, an image (of flow; default: 4)")  # fmt: skip
 
 
 def _seed(parser: argparse.ArgumentParser) -> None:

@@ -141,7 +141,9 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
 
 
 @torch.inference_mode()
-def draw(model: Model, exam: Exam, seed: int = 0) -> tuple[Images, Images, float]:
+def draw(
+    model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0
+) -> tuple[Images, Images, float]:
     """An image a pair, `SAMPLES` images a recording, and the seconds that one image took.
 
     Noise is keyed by (seed, pair) and (seed, recording, sample).
@@ -154,10 +156,12 @@ def draw(model: Model, exam: Exam, seed: int = 0) -> tuple[Images, Images, float
         for first in range(0, len(exam.recordings), 500):
             rows = exam.recordings[first : first + 500]
             noises = noise(seed, first, len(rows), 1, size)[:, 0]
-            parts.append(to_uint8(model.generator.decode(codes[torch.from_numpy(rows)], noises)))
+            heard = codes[torch.from_numpy(rows)]
+            parts.append(to_uint8(model.generator.decode(heard, noises, diversity)))
             progress.advance(len(rows))
     seconds = (time.perf_counter() - started) / len(exam.recordings)
-    return np.concatenate(parts), model.sample(audio, SAMPLES, seed=seed), seconds
+    samples = model.sample(audio, SAMPLES, seed=seed, diversity=diversity)
+    return np.concatenate(parts), samples, seconds
 
 
 def score(exam: Exam, images: Images, samples: Images | None = None, seed: int = 0) -> Answer:
@@ -191,9 +195,9 @@ def score(exam: Exam, images: Images, samples: Images | None = None, seed: int =
     return Answer(images, reading, {k: plain(v) for k, v in card.items()})
 
 
-def evaluate(model: Model, exam: Exam, seed: int = 0) -> Answer:
+def evaluate(model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0) -> Answer:
     """The scorecard of one model, with the images behind it."""
-    images, samples, seconds = draw(model, exam, seed)
+    images, samples, seconds = draw(model, exam, seed, diversity)
     with busy("scoring"):
         answer = score(exam, images, samples, seed)
     answer.scorecard.update(

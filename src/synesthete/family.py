@@ -48,6 +48,8 @@ class Generator(Family):
 
     noise_size: int
     """Length D of the noise that one image takes (0: the image is a function of the audio)."""
+    evaluations: int | None = None
+    """Evaluations of the network that draw an image; None where that is no matter of choice."""
 
     def encode(self, audio: Tensor) -> Tensor:
         """Spectrograms float32[B, 1, bands, columns] -> codes float32[B, E]."""

@@ -30,14 +30,28 @@ AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf 
 
 
 class Model:
-    """A trained generator with its front end; `synesthete.load` makes one."""
+    """A trained generator with its front end; `synesthete.load` makes one.
 
-    def __init__(self, held: artefact.Artefact) -> None:
+    Where the family leaves the choice, each image is drawn in `evaluations` of the network, the
+    model's own number unless told otherwise: fewer are faster.
+
+    Raises:
+        UserError: the model draws no images, or not in that many evaluations.
+    """
+
+    def __init__(self, held: artefact.Artefact, *, evaluations: int | None = None) -> None:
         if not isinstance(held.model, Generator):
             raise UserError(f"{held.name}: a {held.preset.family} draws no images")
         self.artefact = held
         self.generator = held.model
         self.log_mel = LogMel(held.preset.spectrogram)
+        if evaluations is None:
+            return
+        if self.generator.evaluations is None:
+            raise UserError(f"{held.name}: a {held.preset.family} has no evaluations to choose")
+        if evaluations < 1:
+            raise UserError(f"evaluations is {evaluations}, wanted 1 or more")
+        self.generator.evaluations = evaluations
 
     def generate(
         self,
@@ -130,13 +144,14 @@ class Model:
         return pictures.unsqueeze(1)
 
 
-def load(model: str | os.PathLike[str]) -> Model:
+def load(model: str | os.PathLike[str], *, evaluations: int | None = None) -> Model:
     """The trained generator in a run or artefact folder, or of a bundled name.
 
     Raises:
         ArtefactError: nothing of that name, or damaged.
+        UserError: as `Model`, which `evaluations` is for.
     """
-    return Model(artefact.read(os.fspath(model)))
+    return Model(artefact.read(os.fspath(model)), evaluations=evaluations)
 
 
 def check(n: int, diversity: float) -> None:

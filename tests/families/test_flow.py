@@ -43,7 +43,7 @@ def built(**keys: object) -> Model:
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_average_velocities_reach_the_same_image_in_any_number_of_steps(steps: int) -> None:
     """dx/dt = -x for a time of 1 leaves 1/e of the noise, at an evaluation a step."""
-    model, field = built(steps=steps, guidance=1.0), Field(rate=-1.0)
+    model, field = built(evaluations=steps, guidance=1.0), Field(rate=-1.0)
     model.velocity = field  # type: ignore[assignment]
     noise = 2 * torch.rand(2, 784) - 1
     images = model.decode(torch.zeros(2, 64), noise, diversity=0.5)

@@ -52,7 +52,7 @@ class Config:
     """Guidance is an input: velocities are learnt for every guidance from 1 to this one."""
     guidance: float = 1.5
     """How far to go beyond the unconditional velocity when drawing: 1 not at all."""
-    steps: int = 4
+    evaluations: int = 4
     """Evaluations of the velocity network that draw an image."""
 
 
@@ -182,6 +182,7 @@ class Model(Generator):
         self.config = config
         self.shape = shapes.image
         self.noise_size = math.prod(shapes.image)
+        self.evaluations: int = config.evaluations
         self.encoder = ConvEncoder(
             shapes.audio, config.encoder_width, config.dropout, config.normalise
         )
@@ -207,7 +208,7 @@ class Model(Generator):
         x = diversity * noise.view(-1, *self.shape)
         guidance = x.new_full((len(x),), math.log(self.config.guidance))
         known = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        times = torch.linspace(0, 1, self.config.steps + 1).tolist()
+        times = torch.linspace(0, 1, self.evaluations + 1).tolist()
         for start, end in itertools.pairwise(times):
             stretch = x.new_full((len(x),), start), x.new_full((len(x),), end)
             x = x + (end - start) * self.velocity(x, Question(*stretch, code, known, guidance))
