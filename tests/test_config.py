@@ -51,6 +51,7 @@ def test_a_missing_key_and_a_wrong_type_are_named() -> None:
         {"ema": 1.0},
         {"learning_rate": 0.0},
         {"batch_size": -1},
+        {"first_phase_steps": 6},
     ],
 )
 def test_values_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:

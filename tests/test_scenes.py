@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synesthete.data.audio import RATE, Wave, trim_silence
-from synesthete.data.scenes import HIGHEST_SNR, PADDING, SceneConfig, again
+from synesthete.data.scenes import HIGHEST_SNR, PADDING, SceneConfig, _trimmed, again
 
-EVERYTHING = SceneConfig(copies=2, speed=0.2, tilt=6, room=0.6, snr=10, crop=0.05)
+EVERYTHING = SceneConfig(copies=2, speed=0.2, tilt=6, room=0.6, snr=10, trim=15, crop=0.05)
 
 
 def tone(hertz: float, seconds: float = 0.5) -> Wave:
@@ -111,3 +111,18 @@ def test_any_clip_gives_finite_sound_that_its_generator_alone_decides(
     np.testing.assert_array_equal(heard, again(wave, config, rng(seed)))
     np.testing.assert_array_equal(wave, before)
     assert not np.array_equal(heard, again(wave, config, rng(seed + 1)))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "kept"),
+    [(30, 30, (1, 4)), (50, 30, (0, 4)), (30, 50, (1, 5)), (50, 50, (0, 5))],
+)
+def test_trimming_by_level_cuts_off_what_is_weak_at_the_ends_alone(
+    start: float, end: float, kept: tuple[int, int]
+) -> None:
+    """A loud word with a soft start, a soft middle and a soft end: each 100 ms, 40 dB down."""
+    part, rng = RATE // 10, np.random.default_rng(0)
+    levels = np.repeat([0.01, 1, 0.01, 1, 0.01], part)
+    word = (levels * rng.uniform(-1, 1, len(levels))).astype(np.float32)
+    first, last = kept
+    np.testing.assert_array_equal(_trimmed(word, start, end), word[first * part : last * part])

@@ -1,5 +1,6 @@
 """The loop: what it computes, how it stops, and that a resumed run is the same run."""
 
+import itertools
 import json
 import os
 import random
@@ -140,13 +141,44 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_do(tmp_path: P
 
 
 def test_the_cosine_schedule_warms_up_and_ends_at_zero() -> None:
-    settings = TrainingConfig(100, schedule="cosine")
-    rates = [rate(settings, step) for step in range(101)]
+    rates = [rate("cosine", step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == pytest.approx(1)
     assert rates[55] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0, abs=1e-12)
-    assert {rate(TrainingConfig(100), step) for step in range(100)} == {1.0}
+    assert {rate("constant", step, 100) for step in range(100)} == {1.0}
+
+
+class Lines(Line):
+    """Two of them, learnt one after the other."""
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {"one": ("layer",), "two": ("other",)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = torch.nn.Linear(1, 1, bias=False)
+
+    def losses(self, batch: "Target", phase: str, rng: torch.Generator) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        layer = self.layer if phase == "one" else self.other
+        return {"loss": (layer(torch.ones(1)) - batch.value).square().sum()}
+
+
+def test_a_first_phase_ends_with_a_schedule_of_its_own_and_stays_as_it_is(tmp_path: Path) -> None:
+    seen: list[tuple[Step, float, float]] = []
+
+    def watch(step: Step, model: Family) -> None:
+        assert isinstance(model, Lines)
+        seen.append((step, model.layer.weight.item(), model.other.weight.item()))
+
+    settings = TrainingConfig(20, first_phase_steps=10, schedule="cosine", learning_rate=0.1)
+    train(Lines(), targets(5.0), settings, tmp_path, seed=0, watch=watch)  # type: ignore[arg-type]
+    first = [value for _, value, _ in seen]
+    moves = [abs(after - before) for before, after in itertools.pairwise(first)]
+    assert all(moves[:8])
+    assert moves[8] < 0.2 * moves[0]
+    assert not any(moves[9:])
+    assert len({value for _, _, value in seen}) == 20
+    assert [{*step.losses} for step, *_ in seen[9:11]] == [{"one/loss", "two/loss"}, {"two/loss"}]
 
 
 def test_two_runs_with_one_seed_are_bitwise_equal(

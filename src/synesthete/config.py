@@ -26,6 +26,9 @@ class TrainingConfig:
 
     steps: int
     """Optimiser steps (60,000 pairs / 128 a batch = 468.75 steps an epoch)."""
+    first_phase_steps: int = 0
+    """Steps in which the model's first phase is trained, its schedule ending there; what comes
+    after them leaves it as it is. 0: all steps."""
     batch_size: int = 128
     """Edges (`objective = "pairs"`) or recordings (`"grouped"`) a step, over all processes."""
     objective: str = "grouped"
@@ -54,6 +57,11 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "checkpoint_every", "images_per_recording"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}, wanted 1 or more")
+        if not 0 <= self.first_phase_steps <= self.steps:
+            raise ConfigError(
+                f"training.first_phase_steps is {self.first_phase_steps}, "
+                f"wanted 0 to training.steps, {self.steps}"
+            )
         _one_of("training.objective", self.objective, ("pairs", "grouped"))
         _one_of("training.schedule", self.schedule, ("constant", "cosine"))
         _one_of("training.precision", self.precision, ("32-true", "bf16-mixed", "auto"))

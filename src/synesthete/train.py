@@ -177,10 +177,13 @@ def _step(
     """One update of every phase; the losses as numbers."""
     logged: dict[str, float] = {}
     for index, (phase, optimizer) in enumerate(state.optimizers.items()):
+        steps = (not index and config.first_phase_steps) or config.steps
+        if state.step >= steps:
+            continue
         rng = generator(seed, state.step, index)
         torch.manual_seed(rng.initial_seed())  # dropout reads the global generator
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate(config, state.step)
+            group["lr"] = config.learning_rate * rate(config.schedule, state.step, steps)
         _thaw(state.model, (phase,))
         with fabric.autocast():  # Fabric's wrapper does so for DDP alone
             losses = state.forward.losses(batch, phase, rng)
@@ -222,14 +225,14 @@ def precision(config: TrainingConfig) -> str:
     return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 
-def rate(config: TrainingConfig, step: int) -> float:
-    """The share of the peak learning rate at `step` (0-based)."""
-    if config.schedule == "constant":
+def rate(schedule: str, step: int, steps: int) -> float:
+    """The share of the peak learning rate at `step` (0-based) of `steps`."""
+    if schedule == "constant":
         return 1.0
-    warm = max(1, config.steps // 10)
+    warm = max(1, steps // 10)
     if step < warm:
         return (step + 1) / warm
-    return (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm))) / 2
+    return (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
 
 
 def _parameters(attribute: nn.Module | nn.Parameter) -> list[nn.Parameter]:

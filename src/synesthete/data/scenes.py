@@ -11,6 +11,10 @@ from synesthete.data.audio import RATE, Wave, trim_silence
 
 HIGHEST_SNR = 45.0
 """The quietest noise that is added, dB below the clip."""
+LOWEST_TRIM = 60.0
+"""A threshold that cuts nothing off, dB below the loudest moment of a clip."""
+MOMENT = RATE // 100
+"""Samples of a moment whose level counts: 10 ms."""
 PADDING = 0.3
 """The longest stretch of the room alone before and after a clip, s."""
 
@@ -30,6 +34,9 @@ class SceneConfig:
     """Longest reverberation time, s; the echo has up to twice the voice's own energy."""
     snr: float = HIGHEST_SNR
     """Loudest noise, dB below the clip: white, pink or brown, or between."""
+    trim: float = LOWEST_TRIM
+    """The hardest trimming by level, dB below the loudest moment: what is weaker at either end,
+    a soft s or f first of all, is cut off, as thresholds in recorders do."""
     crop: float = 0.0
     """Largest share of a clip that sloppy trimming cuts off at either end."""
 
@@ -42,6 +49,8 @@ def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
         wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt))
     if config.room:
         wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng)
+    if config.trim < LOWEST_TRIM:
+        wave = _trimmed(wave, *rng.uniform(config.trim, LOWEST_TRIM, size=2))
     if config.snr < HIGHEST_SNR:
         margins = rng.integers(0, int(PADDING * RATE), size=2)
         snr = rng.uniform(config.snr, HIGHEST_SNR)
@@ -63,6 +72,14 @@ def _tilted(wave: Wave, slope: float) -> Wave:
     octaves = np.log2(np.clip(hertz, 60, None) / 1_000)
     turned = np.fft.irfft(spectrum * 10 ** (slope * octaves / 20), len(wave))
     return np.asarray(turned, np.float32)
+
+
+def _trimmed(wave: Wave, start: float, end: float) -> Wave:
+    """From the first moment within `start` dB of the loudest to the last within `end` dB."""
+    power = np.square(np.pad(wave, (0, -len(wave) % MOMENT)).reshape(-1, MOMENT)).mean(1)
+    level = 10 * np.log10(power / power.max() + 1e-12)
+    first, last = np.flatnonzero(level >= -start)[0], np.flatnonzero(level >= -end)[-1]
+    return wave[first * MOMENT : (last + 1) * MOMENT] if first <= last else wave
 
 
 def _noise(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -265,8 +265,9 @@ class Model(Generator):
 
     def _beyond(self, x: Tensor, asked: Question, stretched: Tensor) -> Tensor:
         """What guidance and the length of a stretch add to the velocity of a moment."""
-        more = torch.zeros_like(x)
-        now = self._at(x, asked)
+        more, now = torch.zeros_like(x), torch.zeros_like(x)
+        rows = (stretched | (asked.guidance > 0)).nonzero().flatten()
+        now[rows] = self._at(x[rows], asked.of(rows))
         rows = (asked.guidance > 0).nonzero().flatten()
         guided = asked.of(rows)
         alone = self._at(x[rows], guided.unguided())
