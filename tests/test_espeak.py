@@ -105,7 +105,7 @@ def test_nothing_to_say_is_no_sound() -> None:
 @installed
 @pytest.mark.parametrize("voice", ["xx", "en-us+nobody", "en-us+", "", "fr", "en-shaw", "+f2"])
 def test_an_unknown_voice_is_named(voice: str) -> None:
-    with pytest.raises(UserError, match=f"no English voice '{voice}'".replace("+", r"\+")):
+    with pytest.raises(UserError, match=f"no voice '{voice}'".replace("+", r"\+")):
         speak([Utterance("one", voice)])
 
 

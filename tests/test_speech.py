@@ -272,6 +272,16 @@ def test_the_whole_is_2000_recordings_50_of_each_digit_by_4_speakers(tmp_path: P
 
 
 @installed
+def test_every_spelling_is_of_ten_words_that_its_language_speaks() -> None:
+    for language, spelling in speech.SPELLINGS.items():
+        words = spelling.split()
+        assert len(words) == len(speech.WORDS)
+        spoken, _ = espeak.speak([espeak.Utterance(word, language) for word in words])
+        assert all(np.abs(wave).max() > 0.1 for wave in spoken)
+        assert all(0.1 < len(wave) / 22_050 < 1.5 for wave in spoken)
+
+
+@installed
 def test_a_crowd_is_many_voices_and_its_first_speakers_stay(tmp_path: Path) -> None:
     three, four = speech.crowd(3, tmp_path), speech.crowd(4, tmp_path)
     assert three.synthetic
@@ -282,8 +292,9 @@ def test_a_crowd_is_many_voices_and_its_first_speakers_stay(tmp_path: Path) -> N
     assert len(set(kept.values())) == len(kept)
     assert speech.crowd(4, tmp_path) == four
     known = espeak.voices()
-    voices = {speech._stranger(number, known, 0).voice for number in range(100)}
-    assert len({voice.partition("+")[0] for voice in voices}) == len(known.accents)
+    voices = {speech._stranger(number, known, 0).voice for number in range(300)}
+    accents = {voice.partition("+")[0] for voice in voices}
+    assert accents == {*known.accents, *speech.SPELLINGS}
     assert len(voices) > 80
     with pytest.raises(UserError, match="crowd of 0 speakers"):
         speech.crowd(0, tmp_path)

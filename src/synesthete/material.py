@@ -47,9 +47,10 @@ def build(config: MixConfig, out: Path) -> None:
 def default(config: MixConfig) -> Path:
     """The folder of this mix in the cache, built where it is not there yet."""
     spoken = _recordings(config)
+    crowd = f"crowd{speech.crowd(config.crowd).origin.sha256[:8]}" if config.crowd else ""
     parts = (
         spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed),
-        f"crowd{config.crowd}" if config.crowd else "", "shuffled" if config.shuffled else "",
+        crowd, "shuffled" if config.shuffled else "",
     )  # fmt: skip
     name = "-".join(part for part in parts if part).replace(":", "-")
     folder = cache_directory() / "pairs" / f"mix-{name}"

@@ -65,6 +65,43 @@ class ConvEncoder(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(dropout))
 
 
+class NormalisedResidual(nn.Module):
+    """Two batch-normalised 3x3 convolutions around a projection; the first has the stride."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
+        )  # fmt: skip
+        self.skip = nn.Sequential(
+            nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, before, H, W] -> [B, after, H / stride, W / stride]."""
+        return F.relu(self.body(x) + self.skip(x))
+
+
+class ResidualEncoder(nn.Sequential):
+    """`ConvEncoder` with residual blocks in the place of its second and third convolution.
+
+    Its last picture is of 6x6 before the 3x3 average pooling, and a convolution deeper.
+    """
+
+    def __init__(
+        self, shape: Shape, width: int = 32, dropout: float = 0.0, normalise: bool = False
+    ) -> None:
+        self.features = 9 * 4 * width
+        super().__init__(
+            *([BandNormalise()] if normalise else []),
+            nn.Conv2d(shape[0], width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+            NormalisedResidual(width, 2 * width, 2),
+            NormalisedResidual(2 * width, 4 * width, 2),
+            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(dropout),
+        )  # fmt: skip
+
+
 class ImageEncoder(nn.Sequential):
     """A small normalised convolutional encoder of images: [B, C, H, W] -> float32[B, features].
 

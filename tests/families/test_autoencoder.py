@@ -70,7 +70,7 @@ def test_the_small_body_is_built_in_the_order_that_gives_published_weights() -> 
 
 
 def test_a_misspelt_body_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no body 'dekc'; there are: small, deck"):
+    with pytest.raises(ConfigError, match="no body 'dekc'; there are: small, residual, deck"):
         Model(Config(body="dekc"), Shapes())
 
 

@@ -29,7 +29,8 @@ Waveform = npt.NDArray[np.float32]
 class Utterance:
     """A text and how to say it, in espeak-ng's units.
 
-    `voice` is an accent and, after a plus, a variant that `voices` lists: "en-gb", "en-us+f3".
+    `voice` is an accent and, after a plus, a variant that `voices` lists: "en-gb", "en-us+f3"; or
+    another language's code, "de+f3", which reads the text by its own rules and in its own sounds.
     """
 
     text: str

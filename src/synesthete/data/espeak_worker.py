@@ -60,9 +60,10 @@ def load() -> tuple[ctypes.CDLL, int]:
     return library, rate
 
 
-def found(library: ctypes.CDLL, language: bytes) -> Iterator[tuple[str, str]]:
-    """(language code, file) of each voice that speaks `language`."""
-    voices = library.espeak_ListVoices(ctypes.byref(Voice(languages=language)))
+def found(library: ctypes.CDLL, language: bytes | None = None) -> Iterator[tuple[str, str]]:
+    """(language code, file) of each voice that speaks `language`, or any."""
+    asked = None if language is None else ctypes.byref(Voice(languages=language))
+    voices = library.espeak_ListVoices(asked)
     index = 0
     while voices[index]:
         voice = voices[index].contents
@@ -90,12 +91,13 @@ def speak(library: ctypes.CDLL, utterances: list[list[Any]]) -> Iterator[bytes]:
     callback = Callback(keep)  # must live as long as the library may call it
     library.espeak_SetSynthCallback(callback)
     accents, variants = voices(library)
+    files = {code: file for code, file in found(library) if code != "en-shaw"} | accents
     for text, voice, *parameters in utterances:
         accent, plus, variant = voice.partition("+")
-        if accent not in accents or (plus and variant not in variants):
-            sys.exit(f"it has no English voice {voice!r}")
+        if accent not in files or (plus and variant not in variants):
+            sys.exit(f"it has no voice {voice!r}")
         # By file: it doesn't find every voice by its code, and passes over unknown variants.
-        check(library.espeak_SetVoiceByName(f"{accents[accent]}{plus}{variant}".encode()))
+        check(library.espeak_SetVoiceByName(f"{files[accent]}{plus}{variant}".encode()))
         for parameter, value in zip((RATE, PITCH, RANGE), parameters, strict=True):
             check(library.espeak_SetParameter(parameter, value, 0))
         data = text.encode()

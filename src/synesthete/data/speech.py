@@ -51,15 +51,35 @@ SPEAKERS = (
 )
 
 
-CROWD_TAKES = 5
-"""Recordings of each digit by each speaker of a crowd."""
+CROWD_TAKES = 2
+"""Recordings of each digit by each speaker of a crowd: many voices teach more than many takes."""
+
+
+FOREIGN = 0.35
+"""Share of a crowd that speaks English with the sounds of another language."""
+SPELLINGS = {
+    "de": "sirro wonn tuh srih fohr faif siks sewwen eht nein",
+    "es": "siro uan tu zri for faif siks seven eit nain",
+    "fr-fr": "zirro ouanne tou sri fore faïve sixe sévène éite naïne",
+    "hi": "ज़ीरो वन टू थ्री फोर फाइव सिक्स सेवन एट नाइन",
+    "id": "ziro wan tu tri for faiv siks seven eit nain",
+    "it": "siro uan tu tri for faiv sics seven eit nain",
+    "nl": "ziero wan toe srie foor faaiv siks zeven eet naain",
+    "pl": "ziro łan tu sri for fajw syks sewen ejt najn",
+    "pt-br": "zirou uan tu tri for faive sics seven eite naine",
+    "ru": "зиро уан ту сри фор файв сикс сэвэн эйт найн",
+    "sv": "siro wan tu tri får fajv siks seven ejt najn",
+    "tr": "ziro van tu tri for fayv siks sevın eyt nayn",
+}
+"""The English digits as other languages would spell what they hear, in the order of `WORDS`."""
 
 
 def crowd(count: int, cache: Path | None = None, *, seed: int = 0) -> fsdd.Recordings:
     """Return `count` synthetic speakers, each another voice in another room, as a training aid.
 
-    Voices are drawn from all English accents and voice variants of espeak-ng; the first speakers
-    do not change when more are asked for. Otherwise as `synthesise`.
+    Voices are drawn from all English accents and voice variants of espeak-ng, and a share of
+    `FOREIGN` from other languages' (`SPELLINGS`); the first speakers do not change when more are
+    asked for. Otherwise as `synthesise`.
 
     Raises:
         UserError: as `synthesise`, or `count` is less than 1.
@@ -68,13 +88,22 @@ def crowd(count: int, cache: Path | None = None, *, seed: int = 0) -> fsdd.Recor
         raise UserError(f"a crowd of {count} speakers: wanted 1 or more")
     known = espeak.voices()
     people = tuple(_stranger(number, known, seed) for number in range(count))
-    return _recordings(f"crowd{count}", people, CROWD_TAKES, cache, seed, f"{count} voices")
+    return _recordings(
+        f"crowd{count}x{CROWD_TAKES}f{FOREIGN:g}",
+        people,
+        CROWD_TAKES,
+        cache,
+        seed,
+        f"{count} voices",
+    )
 
 
 def _stranger(number: int, known: espeak.Voices, seed: int) -> Speaker:
     """Speaker `number` of the crowd that `seed` draws."""
     rng = np.random.default_rng((seed, 4, number))
     voice = f"{rng.choice(known.accents)}+{rng.choice(known.variants)}"
+    if rng.random() < FOREIGN:
+        voice = f"{rng.choice([*SPELLINGS])}+{rng.choice(known.variants)}"
     return Speaker(
         f"crowd-{number:04}",
         voice,
@@ -160,7 +189,8 @@ def _takes(who: Speaker, number: int, takes: int, seed: int) -> Iterator[tuple[s
     """File name and wav of each recording by one speaker, the `number`th."""
     keys = [(digit, index) for digit in range(len(WORDS)) for index in range(takes)]
     rngs = [np.random.default_rng((seed, number, *key)) for key in keys]
-    said = [_take(who, WORDS[digit], rng) for (digit, _), rng in zip(keys, rngs, strict=True)]
+    words = SPELLINGS.get(who.voice.partition("+")[0], " ".join(WORDS)).split()
+    said = [_take(who, words[digit], rng) for (digit, _), rng in zip(keys, rngs, strict=True)]
     spoken, rate = espeak.speak(said)
     for (digit, index), rng, clean in zip(keys, rngs, spoken, strict=True):
         wave = _record(who, audio.load(clean, rate, trim=False), rng)

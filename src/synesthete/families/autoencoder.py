@@ -12,7 +12,7 @@ from synesthete.data.batches import Batch
 from synesthete.deck import DeckDecoder, DeckEncoder
 from synesthete.family import Generator, Losses, Shapes
 from synesthete.losses import reconstruction_loss
-from synesthete.nets import ConvEncoder, DenseDecoder, Shape
+from synesthete.nets import ConvEncoder, DenseDecoder, ResidualEncoder, Shape
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,30 @@ class Config:
     """An encoder, a narrow linear code, a decoder."""
 
     body: str = "small"
-    """`"small"`: a normalised convolutional encoder and a light decoder. `"deck"`: the encoder and
-    the decoder of the deck's VAE, of which this is then the deterministic counterpart."""
+    """`"small"`: a normalised convolutional encoder and a light decoder. `"residual"`: the same
+    with residual blocks in the encoder. `"deck"`: the encoder and the decoder of the deck's VAE, of
+    which this is then the deterministic counterpart."""
     code: int = 64
     """Length of the code between encoder and decoder."""
     width: int = 32
-    """Channels of the small encoder's first layer; the last has four times as many."""
+    """Channels of the encoder's first layer, small or residual; the last has four times as many."""
     dropout: float = 0.0
-    """Share of the small encoder's features dropped while training."""
+    """Share of that encoder's features dropped while training."""
     normalise: bool = False
-    """Give the small encoder each band less its mean over time, at unit variance."""
+    """Give that encoder each band less its mean over time, at unit variance."""
     reconstruction: str = "bernoulli"
     """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
 
 
-Encoder = ConvEncoder | DeckEncoder
+Encoder = ConvEncoder | ResidualEncoder | DeckEncoder
 Decoder = DenseDecoder | DeckDecoder
 
 BODIES: Mapping[str, tuple[Callable[[Config, Shape], Encoder], Callable[[int, Shape], Decoder]]] = {
     "small": (lambda c, shape: ConvEncoder(shape, c.width, c.dropout, c.normalise), DenseDecoder),
+    "residual": (
+        lambda c, shape: ResidualEncoder(shape, c.width, c.dropout, c.normalise),
+        DenseDecoder,
+    ),
     "deck": (lambda _, shape: DeckEncoder(shape), DeckDecoder),
 }
 """What makes the encoder and the decoder of each body."""

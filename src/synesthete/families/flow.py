@@ -14,7 +14,7 @@ from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
 from synesthete.family import Generator, Losses, Shapes
 from synesthete.losses import exact, mean_by_recording, reconstruction_loss
-from synesthete.nets import ConvEncoder, DenseDecoder, Shape
+from synesthete.nets import DenseDecoder, ResidualEncoder, Shape
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,6 @@ class Config:
     """Channels of the audio encoder's first layer; the last has four times as many."""
     dropout: float = 0.0
     """Share of the audio encoder's features dropped while training."""
-    normalise: bool = False
-    """Give the audio encoder each band less its mean over time, at unit variance."""
     width: int = 32
     """Channels of the velocity network at half the image's size."""
     blocks: int = 1
@@ -183,9 +181,7 @@ class Model(Generator):
         self.shape = shapes.image
         self.noise_size = math.prod(shapes.image)
         self.evaluations: int = config.evaluations
-        self.encoder = ConvEncoder(
-            shapes.audio, config.encoder_width, config.dropout, config.normalise
-        )
+        self.encoder = ResidualEncoder(shapes.audio, config.encoder_width, config.dropout)
         self.head = nn.Linear(self.encoder.features, config.code)
         self.decoder = DenseDecoder(config.code, shapes.image)
         self.velocity = Velocity(config, shapes.image)
