@@ -126,3 +126,12 @@ def test_trimming_by_level_cuts_off_what_is_weak_at_the_ends_alone(
     word = (levels * rng.uniform(-1, 1, len(levels))).astype(np.float32)
     first, last = kept
     np.testing.assert_array_equal(_trimmed(word, start, end), word[first * part : last * part])
+
+
+def test_a_share_of_the_clips_is_left_without_a_room_and_noise() -> None:
+    config = SceneConfig(room=0.4, snr=12, clean=0.7)
+    word = tone(440)
+    kept = [
+        np.array_equal(again(word, config, rng(seed)), trim_silence(word)) for seed in range(200)
+    ]
+    assert 0.6 < np.mean(kept) < 0.8

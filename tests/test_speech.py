@@ -287,6 +287,7 @@ def test_a_crowd_is_many_voices_and_its_first_speakers_stay(tmp_path: Path) -> N
     assert three.synthetic
     assert len(four.items) == 4 * 10 * speech.CROWD_TAKES
     assert {r.speaker for r in four.items} == {f"crowd-{i:04}" for i in range(4)}
+    assert min(len(r.data) for r in speech.crowd(4, tmp_path).items) > 2 * 0.1 * 8_000
     kept = {r.name: r.data for r in four.items}
     assert all(kept[r.name] == r.data for r in three.items)
     assert len(set(kept.values())) == len(kept)

@@ -30,6 +30,8 @@ class SceneConfig:
     picture's columns stretch with the clip, so nothing else does."""
     tilt: float = 0.0
     """Largest slope over the spectrum, dB an octave around 1 kHz (voice, microphone)."""
+    clean: float = 0.0
+    """Share of the re-recordings that `room` and `snr` leave alone."""
     room: float = 0.0
     """Longest reverberation time, s; the echo has up to twice the voice's own energy."""
     snr: float = HIGHEST_SNR
@@ -47,11 +49,12 @@ def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
         wave = soxr.resample(wave, RATE, RATE * _log_uniform(1 + config.speed, rng), quality="MQ")
     if config.tilt:
         wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt))
-    if config.room:
+    undisturbed = config.clean and rng.random() < config.clean
+    if config.room and not undisturbed:
         wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng)
     if config.trim < LOWEST_TRIM:
         wave = _trimmed(wave, *rng.uniform(config.trim, LOWEST_TRIM, size=2))
-    if config.snr < HIGHEST_SNR:
+    if config.snr < HIGHEST_SNR and not undisturbed:
         margins = rng.integers(0, int(PADDING * RATE), size=2)
         snr = rng.uniform(config.snr, HIGHEST_SNR)
         wave = degrade.disturbed(np.pad(wave, margins), _noise(len(wave) + margins.sum(), rng), snr)

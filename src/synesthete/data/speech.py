@@ -25,6 +25,8 @@ ROOM_SECONDS = 0.1
 """Reverberation that is heard, s."""
 ROOM_DECAY = 35.0
 """Of its amplitude, 1/s: 60 dB in 0.2 s, a small furnished room."""
+SHORTEST = 0.12
+"""Seconds of the shortest recording; a quick "eight" is filled up with the room's silence."""
 SILENCE = 0.003
 """Of the peak: -50 dB. Clean synthetic speech is far below it before and after a word."""
 
@@ -213,6 +215,7 @@ def _record(who: Speaker, clean: audio.Wave, rng: np.random.Generator) -> audio.
     """Return what a microphone makes of a clean word: float32[T] at 8 kHz, tightly trimmed."""
     loud = np.flatnonzero(np.abs(clean) > SILENCE * np.abs(clean).max())
     margins = rng.integers(40, 240, size=2)  # samples: 5 to 30 ms
+    margins[1] += max(0, int(SHORTEST * audio.RATE) - (loud[-1] + 1 - loud[0] + margins.sum()))
     word = np.pad(clean[loud[0] : loud[-1] + 1], margins)
     wave = np.convolve(word, _response(who, rng))[: len(word)]
     level = np.sqrt(np.mean(wave**2)) * 10 ** (-rng.normal(who.noise, 3) / 20)
