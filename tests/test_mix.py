@@ -15,6 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synesthete import material
 from synesthete.data import audio, fsdd, mix, storage
 from synesthete.data.alignment import Alignment, LeakageError
 from synesthete.data.content import content_ids, opaque
@@ -23,6 +24,7 @@ from synesthete.data.labels import Labels
 from synesthete.data.mix import MixError
 from synesthete.data.mnist import Mnist
 from synesthete.data.sources import Origin
+from synesthete.errors import UserError
 
 DECK = ("jackson", "nicolas", "theo", "yweweler")
 REAL = os.environ.get("SYNESTHETE_DATA")
@@ -286,6 +288,11 @@ def _reversed(data: bytes) -> bytes:
     return file.getvalue()
 
 
+def pairs_of(side: Alignment) -> list[tuple[str, str]]:
+    """(recording, image) of each pair, by their ids."""
+    return [(side.audio_ids[a], side.image_ids[i]) for a, i in side.edges.tolist()]
+
+
 @pytest.mark.parametrize("split", ["random", "speaker:bobby", "crowd"])
 def test_a_crowd_is_trained_on_and_never_tested(split: str) -> None:
     spoken, seen = small()
@@ -306,9 +313,29 @@ def test_a_crowd_is_trained_on_and_never_tested(split: str) -> None:
         plain, _ = mix.build(spoken, seen, split=split)
         before = dict(zip(plain.audio_ids, plain.audio_splits, strict=True))
         assert sorted(test) == sorted(key for key, side in before.items() if side == "test")
+        assert pairs_of(alignment.subset("test")) == pairs_of(plain.subset("test"))
     assert alignment.provenance["crowd_speakers"] == 2
     assert alignment.provenance["audio_source"] == "noise"
     assert len(labels.audio) == len(spoken.items) + 60
+
+
+def test_a_model_is_scored_on_its_own_mix_with_or_without_the_crowd_that_taught_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoken, seen = small()
+    for name, options in {
+        "plain": {}, "crowd": {"crowd": strangers()}, "other": {"split": "speaker:bobby"},
+    }.items():  # fmt: skip
+        alignment, labels = mix.build(spoken, seen, **options)  # type: ignore[arg-type]
+        storage.save(alignment, tmp_path / name, beside=labels.save)
+    taught = material.facts(tmp_path / "crowd")
+    for name in ("crowd", "plain"):
+        material.check_same(tmp_path / name, taught, asked=False)
+    with pytest.raises(UserError, match="trained on another alignment than the default mix"):
+        material.check_same(tmp_path / "other", taught, asked=False)
+    assert not capsys.readouterr().err
+    material.check_same(tmp_path / "other", taught, asked=True)
+    assert "may have been heard in training" in capsys.readouterr().err
 
 
 def test_without_a_crowd_the_split_of_that_name_is_refused() -> None:

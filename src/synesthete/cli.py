@@ -245,8 +245,9 @@ def reproduce(a: argparse.Namespace) -> None:
 
 def _mix_of(a: argparse.Namespace, data: Mapping[str, Any]) -> Any:
     """The default mix that is most like what a model was trained on."""
-    synthetic, crowd = bool(data.get("audio_synthetic")), int(data.get("crowd_speakers", 0))
-    return _mix(a, data.get("split") or "random", synthetic, crowd)
+    synthetic, split = bool(data.get("audio_synthetic")), data.get("split") or "random"
+    crowd = int(data.get("crowd_speakers", 0)) if split == "crowd" else 0
+    return _mix(a, split, synthetic, crowd)
 
 
 def _mix(

@@ -106,12 +106,16 @@ def check_same(folder: Path, trained_on: Mapping[str, Any], *, asked: bool) -> N
     """See that a model is scored on the split that it was trained on.
 
     On another one, recordings of its training may stand among the test: refused, unless the user
-    `asked` for just that alignment; then the console is told.
+    `asked` for just that alignment; then the console is told. A mix is the same with and without a
+    crowd, which is heard in training alone.
 
     Raises:
         UserError: `folder` was not asked for and is another alignment.
     """
-    if storage.read_header(folder)["digest"] == trained_on.get("digest"):
+    header = storage.read_header(folder)
+    if header["digest"] == trained_on.get("digest"):
+        return
+    if (mixed := _mixed(header["provenance"])) is not None and mixed == _mixed(trained_on):
         return
     told = "this model was trained on another alignment than"
     if not asked:
@@ -121,6 +125,14 @@ def check_same(folder: Path, trained_on: Mapping[str, Any], *, asked: bool) -> N
         style="yellow",
         soft_wrap=True,
     )
+
+
+def _mixed(provenance: Mapping[str, Any]) -> list[Any] | None:
+    """What decides the sides of a mix and the pairs of all but train; None: it is no mix."""
+    if provenance.get("recipe") != "mix":
+        return None
+    own = [provenance.get(key) for key in ("split", "validation", "seed", "shuffled")]
+    return [*own, *(provenance[key]["sha256"] for key in ("audio", "images"))]
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def build(
     "speaker:NAME" (all of one speaker's). `seed` draws the pairs. `validation`, for tuning, holds
     out some of the train recordings in the same way ("random", drawn by the seed, or
     "speaker:NAME" inside a speaker split) for the last 10,000 train images, which no judge sees.
-    A `crowd` of further speakers is train whatever the split; with it, "crowd" makes all of
-    `recordings` test.
+    A `crowd` of further speakers is train whatever the split, and changes none of the other sides'
+    pairs; with it, "crowd" makes all of `recordings` test.
     Raises MixError for a split that cannot be made, LeakageError if two sides share a recording.
     """
     items = sorted(recordings.items, key=lambda item: f"{item.name}.wav")
@@ -58,6 +58,10 @@ def build(
         image_splits = np.where(unseen, "validation", image_splits)
     spoken = np.array([item.digit for item in items])
     edges = pair(spoken, audio_splits, digits, image_splits, np.random.default_rng(seed))
+    if crowd is not None and split != CROWD:  # the other sides' pairs are those without a crowd
+        own, held = slice(len(recordings.items)), image_splits != "train"
+        alone = np.random.default_rng(seed)
+        edges[held] = pair(spoken[own], audio_splits[own], digits, image_splits, alone)[held]
     alignment, audio_ids, image_ids = assemble(
         waveforms=[_waveform(item) for item in items],
         audio_groups=[opaque(item.speaker) for item in items],
