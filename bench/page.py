@@ -9,7 +9,11 @@ KEYS = ("second_judge_agreement", "fld", "coverage", "diversity_ratio", "memoris
 
 
 MARKS = "<!-- scores: written by `make scores` -->\n", "<!-- /scores -->"
-NAMES = {"archetype": "`archetype`: 0.75 M parameters, grouped targets"}
+NAMES = {
+    "archetype": "`archetype`: grouped targets",
+    "unseen": "`unseen`: the same, with every lever for voices never heard",
+    "flow": "`flow`: 4 evaluations an image, shortened for this row",
+}
 TALK = "| the talk: its VAE, pairs, 100 epochs | 90/10 | | 93.7% | | |"
 
 
@@ -43,7 +47,7 @@ def scores(found: dict[str, Any]) -> str:
         "coverage | diversity | memorised |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for entry in found.values():
+    for entry in _whole(found):
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
         rest = " | ".join(f"{card[key]:.3g}" for key in KEYS[1:])
@@ -52,12 +56,48 @@ def scores(found: dict[str, Any]) -> str:
             f"{entry['steps']:,} | **{card['agreement']:.1%}** | {low:.1%} to {high:.1%} | "
             f"{card['n_recordings']} | {card['second_judge_agreement']:.1%} | {rest} |"
         )
-    unseen = [e for e in found.values() if e["row"]["split"].startswith("speaker:")]
-    if unseen:
-        mean = sum(e["scorecard"]["agreement"] for e in unseen) / len(unseen)
-        lines.append(f"\nUnseen speakers, mean of {len(unseen)}: {mean:.1%}.")
+    lines.append("\n" + unseen(found))
     commands = "\n".join(f"    {command}" for command in found)
     return "\n".join(lines) + f"\n\nCommands (first seed):\n\n{commands}\n\n"
+
+
+def unseen(found: dict[str, Any]) -> str:
+    """Agreement on each speaker that was left out, a row a recipe or lever."""
+    speakers = sorted({s for e in found.values() if (s := _speaker(e))})
+    rows: dict[str, dict[str, Any]] = {}
+    for entry in found.values():
+        row = entry["row"]
+        if (speaker := _speaker(entry)) is not None:
+            lever = f", {row['lever']}" if row["lever"] else ""
+            name = f"`{row['preset']}`{lever}, {entry['steps']:,} steps"
+            rows.setdefault(name, {})[speaker] = entry["scorecard"]
+    lines = [
+        "Trained without a speaker, tested on the 500 recordings of that speaker:\n",
+        f"| recipe | {' | '.join(speakers)} | mean |",
+        f"|---|{'---|' * len(speakers)}---|",
+    ]
+    for name, cards in rows.items():
+        if {*cards} == {*speakers}:
+            cells = [_interval(cards[speaker]) for speaker in speakers]
+            mean = sum(card["agreement"] for card in cards.values()) / len(cards)
+            lines.append(f"| {name} | {' | '.join(cells)} | **{mean:.1%}** |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(card: dict[str, Any]) -> str:
+    low, high = card["agreement_ci95"]
+    return f"{card['agreement']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _whole(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of whole recipes: those without a lever taken away."""
+    return [entry for entry in found.values() if not entry["row"]["lever"]]
+
+
+def _speaker(entry: dict[str, Any]) -> str | None:
+    """The speaker that was left out, or None."""
+    split: str = entry["row"]["split"]
+    return split.removeprefix("speaker:") if split.startswith("speaker:") else None
 
 
 def summary(found: dict[str, Any]) -> str:
@@ -67,11 +107,12 @@ def summary(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
         TALK,
     ]
-    for entry in found.values():
+    for entry in _whole(found):
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
-        speaker = row["split"].removeprefix("speaker:")
-        split = "90/10" if row["split"] == "random" else f"never heard {speaker}"
+        split = {"random": "90/10", "crowd": "synthetic speakers alone"}.get(
+            row["split"], f"never heard {_speaker(entry)}"
+        )
         lines.append(
             f"| {NAMES[row['preset']]} | {split} | {len(row['seeds'])} | "
             f"**{card['agreement']:.1%}** | {low:.1%} to {high:.1%} | {card['n_recordings']} |"
