@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench scores reproduce clean
+.PHONY: setup demo test test-all lint bench scores faithful reproduce clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -33,6 +33,9 @@ bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 
 scores: .venv/.installed-dev  ## train and score every published recipe (about two hours, resumable)
 	$(BIN)/python bench/scores.py
+
+faithful: .venv/.installed-dev  ## the bundled model's dial and robustness -> docs/faithful-and-diverse.md
+	$(BIN)/python bench/faithful.py
 
 reproduce: .venv/.installed-dev  ## every system of the deck beside its figures -> docs (hours, resumable; FROM=docs keeps what is done there)
 	$(if $(FROM),mkdir -p runs/reproduce && cp -r $(FROM)/stages $(FROM)/figures runs/reproduce/)

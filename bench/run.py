@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import page
+import soundfile
 import spectrogram
 import torch
 from lightning_fabric import Fabric
@@ -25,7 +27,7 @@ from synesthete.data import batches
 from synesthete.data.alignment import Alignment
 from synesthete.demo import WATCHED, Watch
 from synesthete.family import Shapes
-from synesthete.generate import Model
+from synesthete.generate import Model, load
 from synesthete.progress import bar, console
 
 HERE = Path(__file__).parent
@@ -37,6 +39,12 @@ RACES = {
     "deck-vae, grouped": ("deck-vae-grouped", {}),
     "archetype": ("archetype", {}),
 }
+
+
+PEAK = """import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, capture_output=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
+"""Runs a command in a process that has no other children."""
 
 
 def main() -> None:
@@ -58,6 +66,9 @@ def main() -> None:
         ("A training step of batch 128", steps),
         ("A VAE-GAN step of 128 images: few recordings x many images", sharing),
         ("The VAE-GAN, whole", whole),
+        ("The bundled model: images by evaluations of its network", rates),
+        ("The bundled model: from a sound file to images, warm", latencies),
+        ("The bundled model: from a shell, cold, a process each", cold),
     ):
         if not title.startswith(only):
             continue
@@ -199,6 +210,63 @@ def run_until(
     return step, agreement
 
 
+def rates() -> list[dict[str, Any]]:
+    """Images a second of batches of 512, best of five, by the number of evaluations."""
+    rows = []
+    audio, noises = torch.rand(32, 1, 48, 48), torch.randn(32, 16, 784)
+    for evaluations in (1, 2, 4, 8):
+        generator = load("digits", evaluations=evaluations).generator
+        with torch.inference_mode():
+            seconds = _best(partial(generator.sample, audio, noises), 5)
+        rows.append({
+            "evaluations": evaluations, "threads": torch.get_num_threads(),
+            "images_per_second": 512 / seconds,
+        })  # fmt: skip
+    return rows
+
+
+def latencies() -> list[dict[str, Any]]:
+    """Milliseconds of `Model.generate` on a wav file of half a second, of 300 calls."""
+    rows, model = [], load("digits")
+    with tempfile.TemporaryDirectory() as folder:
+        clip = _clip(Path(folder))
+        for n in (1, 16):
+            seconds = []
+            for _ in range(320):
+                started = time.perf_counter()
+                model.generate(clip, n)
+                seconds.append(time.perf_counter() - started)
+            p50, p99 = np.percentile(seconds[20:], (50, 99))
+            rows.append({"images": n, "p50_ms": 1_000 * p50, "p99_ms": 1_000 * p99})
+    return rows
+
+
+def cold() -> list[dict[str, Any]]:
+    """Seconds, best of five, and peak memory of a whole process that draws 16 images."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = str(_clip(Path(folder)))
+        draw = ["-m", "synesthete.cli", "generate", "digits", clip, "--out", f"{folder}/out"]
+        commands = {"import torch": ["-c", "import torch"], "generate digits": draw}
+        seconds = {
+            name: _best(partial(_quiet, [sys.executable, *words]), 5)
+            for name, words in commands.items()
+        }
+        peak = [_peak([sys.executable, *words]) for words in commands.values()]
+    alone = seconds["import torch"]
+    return [
+        {"process": name, "seconds": seconds[name], "over_import_torch": seconds[name] / alone,
+         "peak_mib": mib}
+        for name, mib in zip(commands, peak, strict=True)
+    ]  # fmt: skip
+
+
+def _clip(folder: Path) -> Path:
+    """A wav file of half a second of noise that fades."""
+    wave = np.random.default_rng(0).normal(0, 0.1, 4_000) * np.linspace(1, 0, 4_000)
+    soundfile.write(folder / "clip.wav", wave, 8_000)
+    return folder / "clip.wav"
+
+
 def memory() -> list[dict[str, Any]]:
     """Peak resident memory of `synesthete demo`, MiB."""
     with tempfile.TemporaryDirectory() as place:
@@ -215,6 +283,14 @@ def _best(run: Callable[[], object], times: int) -> float:
         run()
         found.append(time.perf_counter() - started)
     return min(found)
+
+
+def _peak(command: list[str]) -> float:
+    """Peak resident memory of a process, MiB."""
+    told = subprocess.run(
+        [sys.executable, "-c", PEAK, *command], check=True, capture_output=True, text=True
+    )
+    return int(told.stdout) / 1_024
 
 
 def _quiet(command: list[str]) -> None:

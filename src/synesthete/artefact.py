@@ -103,7 +103,7 @@ def find(model: str) -> Path:
     folder = Path(model)
     if (folder / CONFIG).is_file():
         return folder
-    bundled = Path(str(resources.files("synesthete") / "models"))
+    bundled = _bundled()
     if (bundled / model / CONFIG).is_file() and folder.name == model:
         return bundled / model
     if (folder / "checkpoints").is_dir():
@@ -113,6 +113,15 @@ def find(model: str) -> Path:
     names = sorted(p.parent.name for p in bundled.glob(f"*/{CONFIG}"))
     known = f" or one of the bundled models: {', '.join(names)}" if names else ""
     raise ArtefactError(f"no model '{model}': give the folder of a run{known}")
+
+
+def is_bundled(artefact: Artefact) -> bool:
+    """Whether it came with the package, and so is not ours to write to."""
+    return Path(artefact.name).resolve().parent == _bundled().resolve()
+
+
+def _bundled() -> Path:
+    return Path(str(resources.files("synesthete") / "models"))
 
 
 def _load_weights(model: Family, path: Path, digest: str) -> None:

@@ -157,7 +157,7 @@ def evaluate(a: argparse.Namespace) -> None:
         return
     card = _card(held, exam, a)
     own = a.evaluations is None and a.diversity == 1
-    if len(held) == 1 and a.side == "test" and own:
+    if len(held) == 1 and a.side == "test" and own and not artefact.is_bundled(held[0]):
         artefact.write_scorecard(held[0], Path(held[0].name), card)
     if a.json:
         _write_json(card, a.json)

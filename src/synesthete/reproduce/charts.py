@@ -95,6 +95,59 @@ def frontier(points: Mapping[str, Point], path: Path) -> None:
     _save(figure, path)
 
 
+def compared(models: Mapping[str, Mapping[str, Point]], path: Path) -> None:
+    """Agreement against diversity and against Fréchet distance: a line a model, a mark a setting.
+
+    `models` are scorecards by model and setting; a setting of no name has no mark of its own. The
+    bars are 95% intervals of the agreement over recordings.
+    """
+    figure, charts = _figure(2, (11, 4.8))
+    for axes, key in zip(charts, ("diversity_ratio", "fld"), strict=True):
+        for colour, (model, settings) in zip(SERIES, models.items(), strict=False):
+            points = list(settings.values())
+            x = np.array([point[key] for point in points])
+            y = 100 * np.array([point["agreement"] for point in points])
+            spans = [point.get("agreement_ci95") or 2 * [point["agreement"]] for point in points]
+            bars = np.abs(100 * np.array(spans).T - y)
+            axes.errorbar(x, y, yerr=bars, fmt="o-", color=colour, markersize=4.5, elinewidth=0.8,
+                          linewidth=1.4, label=model)  # fmt: skip
+            for setting, left, up in zip(settings, x, y, strict=True):
+                axes.annotate(setting, (left, up), (4, -10), textcoords="offset points",
+                              fontsize=8, color=colour)  # fmt: skip
+        axes.set(ylabel="agreement, %")
+    charts[0].set(xlabel="diversity ratio (1: as diverse as the data)")
+    charts[1].set(xlabel="Fréchet distance to real images (logarithmic)", xscale="log")
+    charts[0].legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower center")
+    _save(figure, path)
+
+
+def settings(rows: Mapping[str, Images], path: Path) -> None:
+    """What is drawn at each setting, a row of images uint8[N, 28, 28] each."""
+    figure = Figure(figsize=(7.2, 0.62 * len(rows)), layout="constrained", facecolor=PAPER)
+    for axes, (name, images) in zip(
+        figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True
+    ):
+        axes.imshow(np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[])
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9, color=INK)
+        axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def conditions(rows: Sequence[Point], path: Path) -> None:
+    """Agreement on clips in each `condition`, with its 95% interval; a line at the first's."""
+    figure, (axes,) = _figure(1, (7.2, 0.25 * len(rows) + 0.9))
+    values = 100 * np.array([row["agreement"] for row in rows])
+    bars = np.abs(100 * np.array([row["ci95"] for row in rows]).T - values)
+    places = np.arange(len(rows))[::-1]
+    axes.axvline(values[0], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.errorbar(values, places, xerr=bars, fmt="o", color=SERIES[0], markersize=5, elinewidth=1)
+    axes.set_yticks(places, [row["condition"] for row in rows])
+    axes.grid(axis="x", color=RULE, linewidth=0.7)
+    axes.set(xlabel="agreement, %", ylim=(-0.7, len(rows) - 0.3))
+    _save(figure, path)
+
+
 def latent(points: NDArray[np.floating[Any]], names: Sequence[str], path: Path) -> None:
     """A map of the test recordings float[R, 2], each drawn as the digit that it says."""
     figure, (axes,) = _figure(1, (6.4, 5.2))
