@@ -60,7 +60,7 @@ LEVERS: Mapping[str, tuple[int, Mapping[str, str]]] = {
 """The recipe for unseen speakers and what it is without each lever, in fewer steps: speakers of the
 crowd, and overrides."""
 FLOW = {
-    "steps": "2_400", "first_phase_steps": "1_500", "plain_steps": "1_000", "scene.copies": "4",
+    "steps": "2_000", "first_phase_steps": "1_500", "plain_steps": "1_000", "scene.copies": "4",
 }  # fmt: skip
 """The shipped recipe, shortened: four runs of it in an hour."""
 
