@@ -12,7 +12,7 @@ MARKS = "<!-- scores: written by `make scores` -->\n", "<!-- /scores -->"
 NAMES = {
     "archetype": "`archetype`: grouped targets",
     "unseen": "`unseen`: the same, with every lever for voices never heard",
-    "flow": "`flow`: 4 evaluations an image, shortened for this row",
+    "flow": "`flow`: 4 evaluations an image, a shortened run",
 }
 TALK = "| the talk: its VAE, pairs, 100 epochs | 90/10 | | 93.7% | | |"
 
