@@ -30,7 +30,8 @@ def test_it_is_small_and_says_what_it_was_made_of() -> None:
     assert tuple(scorecard) == evaluate.KEYS
     assert f"| agreement | {scorecard['agreement']:.4g} |" in card
     assert scorecard["audio_source"] == "FSDD v1.0.10"
-    assert not scorecard["audio_source"].startswith("synthetic")
+    origins = json.loads((FOLDER / artefact.CONFIG).read_text(encoding="utf-8"))["data"]["origins"]
+    assert [o["detail"] for o in origins if o["place"] in ("directory", "cache")] == ["", ""]
 
 
 def test_it_draws_what_is_said_in_as_many_ways_as_the_dial_asks_for() -> None:
