@@ -11,18 +11,19 @@ import pytest
 from PIL import Image
 
 from synesthete import figures
+from synesthete.pixels import tile
 
 
 def test_tiles_stand_in_reading_order() -> None:
     images = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 3), np.uint8)
-    grid = figures.tile(images, columns=3)
+    grid = tile(images, columns=3)
     assert grid.shape == (4, 9)
     assert grid[::2, ::3].tolist() == [[1, 2, 3], [4, 5, 0]]
 
 
 def test_a_gap_of_zeros_parts_tiles_but_frames_nothing() -> None:
     images = np.full((4, 5, 5, 3), 7, np.uint8)
-    grid = figures.tile(images, columns=2, gap=1)
+    grid = tile(images, columns=2, gap=1)
     assert grid.shape == (11, 11, 3)
     assert not grid[5].any()
     assert not grid[:, 5].any()
@@ -30,7 +31,7 @@ def test_a_gap_of_zeros_parts_tiles_but_frames_nothing() -> None:
 
 
 def test_fewer_images_than_columns_make_a_shorter_row() -> None:
-    assert figures.tile(np.ones((2, 4, 4), np.uint8), columns=8).shape == (4, 8)
+    assert tile(np.ones((2, 4, 4), np.uint8), columns=8).shape == (4, 8)
 
 
 def test_ink_is_black_and_as_opaque_as_the_pixel_was_bright() -> None:

@@ -10,7 +10,7 @@ import synesthete
 ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
-    ("errors", "files", "progress", "__init__", "data"),
+    ("errors", "files", "pixels", "progress", "__init__", "data"),
     ("data.download", "data.audio", "data.content"),
     ("data.sources",),
     ("data.fsdd", "data.mnist", "data.espeak_worker", "data.espeak"),

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synesthete.data import audio
-from synesthete.figures import tile
 from synesthete.files import whole_file
 from synesthete.generate import Model, check
+from synesthete.pixels import tile
 from synesthete.progress import bar
 
 Images = NDArray[np.uint8]

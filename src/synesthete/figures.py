@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-Pixels = npt.NDArray[np.uint8]
+from synesthete.pixels import Pixels
+
 Floats = npt.NDArray[np.floating[Any]]
 
 # A chart is drawn in stand-in colours, then each becomes the page's CSS variable of that name, so
@@ -33,28 +34,6 @@ _NOT_A_CURVE = {"step", "epoch", "phase", "seconds"}
 def series_colour(index: int) -> str:
     """CSS colour of the index-th category, the same in charts and in the page's legends."""
     return f"var(--series-{index % PALETTE})"
-
-
-def tile(images: Pixels, columns: int, gap: int = 0) -> Pixels:
-    """Lay images out in rows, left to right, filling up with zeros.
-
-    Args:
-        images: uint8[n, H, W] or uint8[n, H, W, 3].
-        columns: images in a row; fewer images make one shorter row.
-        gap: pixels of zeros between neighbours.
-
-    Returns:
-        uint8[H', W'] or uint8[H', W', 3].
-    """
-    count, height, width = images.shape[:3]
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
-    cell_height, cell_width = height + gap, width + gap
-    canvas = np.zeros((rows * cell_height, columns * cell_width, *images.shape[3:]), np.uint8)
-    for index, image in enumerate(images):
-        top, left = (index // columns) * cell_height, (index % columns) * cell_width
-        canvas[top : top + height, left : left + width] = image
-    return canvas[: canvas.shape[0] - gap, : canvas.shape[1] - gap]
 
 
 def ink(image: Pixels) -> Pixels:

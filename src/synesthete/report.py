@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from synesthete import figures
-from synesthete.figures import Floats, Pixels
+from synesthete.figures import Floats
+from synesthete.pixels import Pixels, tile
 
 Scorecard = Mapping[str, Any]
 Estimates = Mapping[str, Mapping[str, Any]]  # name -> {"value", "ci95", "n"}
@@ -176,8 +177,8 @@ def measuring(cards: Mapping[str, Scorecard], key: str) -> bool:
 def picture(images: Pixels, columns: int = 8) -> str:
     """Make a `data:` address of uint8[n, H, W(, 3)] in rows of `columns`; grey becomes ink."""
     if images.ndim == 3:
-        return figures.data_uri(figures.ink(figures.tile(images, columns)))
-    return figures.data_uri(figures.tile(images, columns, gap=1))
+        return figures.data_uri(figures.ink(tile(images, columns)))
+    return figures.data_uri(tile(images, columns, gap=1))
 
 
 def legend(names: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr  # type: ignore[import-untyped]
-from scipy import signal
 
 from synesthete.data.audio import RATE, Wave
 
@@ -110,7 +109,10 @@ def reverberant(wave: Wave, seconds: float, energy: float, rng: np.random.Genera
     echo = rng.normal(size=len(time)) * np.exp(-ROOM_DECAY / 2 * time / max(seconds, 1 / RATE))
     echo *= np.sqrt(energy / np.square(echo).sum())
     echo[0] += 1
-    return np.asarray(signal.fftconvolve(wave, echo), np.float32)
+    length = len(wave) + len(echo) - 1
+    size = 1 << (length - 1).bit_length()
+    heard = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(echo, size), size)
+    return np.asarray(heard[:length], np.float32)
 
 
 def disturbed(wave: Wave, disturbance: npt.NDArray[np.float64], snr: float) -> Wave:

@@ -16,6 +16,7 @@ from synesthete.family import noise
 from synesthete.files import whole_file
 from synesthete.generate import Model, to_uint8
 from synesthete.matching import Model as MatchingModel
+from synesthete.pixels import tile
 
 Images = NDArray[np.uint8]
 
@@ -48,7 +49,7 @@ def of_generator(model: Model, exam: Exam, answer: Answer) -> dict[str, Images]:
     heard = rng.permutation(len(exam.train.audio_ids))[: 8 * COLUMNS]
     train = spectrograms(exam.train, config)[heard]
     return {
-        "last-epoch": figures.tile(model.sample(train, 1)[:, 0], COLUMNS, gap=2),
+        "last-epoch": tile(model.sample(train, 1)[:, 0], COLUMNS, gap=2),
         "test": by_digit(answer.images, exam),
         "reconstruction": alternating(exam.real_images[shown], answer.images[shown]),
         "interpolation": interpolation(model, spectrograms(exam.alignment, config), exam),
@@ -57,7 +58,7 @@ def of_generator(model: Model, exam: Exam, answer: Answer) -> dict[str, Images]:
 
 def of_images(answer: ImagesAnswer, exam: Exam) -> dict[str, Images]:
     """Images drawn from noise and, where there is an encoder, test images above their redrawing."""
-    sheets = {"samples": figures.tile(answer.images[: 8 * COLUMNS], COLUMNS, gap=2)}
+    sheets = {"samples": tile(answer.images[: 8 * COLUMNS], COLUMNS, gap=2)}
     if answer.redrawn is not None:
         shown = np.random.default_rng(0).permutation(len(answer.redrawn))[: 4 * COLUMNS]
         sheets["reconstruction"] = alternating(exam.real_images[shown], answer.redrawn[shown])
@@ -72,7 +73,7 @@ def of_matcher(model: MatchingModel, exam: Exam) -> dict[str, Images]:
     lines = []
     for picture, found in zip(pictures, scores, strict=True):
         nearest = side.images[np.argsort(-found, kind="stable")[: COLUMNS - 2], 0]
-        colours = np.repeat(figures.tile(nearest, COLUMNS, gap=2)[..., None], 3, axis=2)
+        colours = np.repeat(tile(nearest, COLUMNS, gap=2)[..., None], 3, axis=2)
         heard = figures.spectrogram(picture[0].numpy())
         band = np.zeros((len(heard), colours.shape[1], 3), np.uint8)
         top = (len(heard) - len(colours)) // 2
@@ -84,14 +85,14 @@ def of_matcher(model: MatchingModel, exam: Exam) -> dict[str, Images]:
 def real_train(exam: Exam) -> Images:
     """A sheet of real images from the training set."""
     rows = np.random.default_rng(0).permutation(len(exam.train_images))[: 8 * COLUMNS]
-    return figures.tile(exam.train_images[rows], COLUMNS, gap=2)
+    return tile(exam.train_images[rows], COLUMNS, gap=2)
 
 
 def by_digit(images: Images, exam: Exam) -> Images:
     """A row a digit of images uint8[E, 28, 28], chosen blindly among the test pairs."""
     order = np.random.default_rng(1).permutation(len(images))
     rows = [order[exam.wanted[order] == c][:COLUMNS] for c in range(len(DIGITS))]
-    return figures.tile(images[np.concatenate(rows)], COLUMNS, gap=2)
+    return tile(images[np.concatenate(rows)], COLUMNS, gap=2)
 
 
 def alternating(above: Images, below: Images) -> Images:
@@ -99,7 +100,7 @@ def alternating(above: Images, below: Images) -> Images:
     pairs = [
         part[i : i + COLUMNS] for i in range(0, len(above), COLUMNS) for part in (above, below)
     ]
-    return figures.tile(np.concatenate(pairs), COLUMNS, gap=2)
+    return tile(np.concatenate(pairs), COLUMNS, gap=2)
 
 
 @torch.inference_mode()
@@ -113,7 +114,7 @@ def interpolation(model: Model, audio: torch.Tensor, exam: Exam) -> Images:
         code = (1 - along) * codes[start] + along * codes[end]
         held = noise(0, number, 1, 1, model.generator.noise_size)[0].expand(COLUMNS, -1)
         lines.append(to_uint8(model.generator.decode(code, held)))
-    return figures.tile(np.concatenate(lines), COLUMNS, gap=2)
+    return tile(np.concatenate(lines), COLUMNS, gap=2)
 
 
 def first_of_each(exam: Exam) -> NDArray[np.int64]:
