@@ -117,7 +117,7 @@ def compared(models: Mapping[str, Mapping[str, Point]], path: Path) -> None:
         axes.set(ylabel="agreement, %")
     charts[0].set(xlabel="diversity ratio (1: as diverse as the data)")
     charts[1].set(xlabel="Fréchet distance to real images (logarithmic)", xscale="log")
-    charts[0].legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower center")
+    charts[1].legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower left")
     _save(figure, path)
 
 
