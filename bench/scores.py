@@ -88,10 +88,10 @@ def main() -> None:
     parser.add_argument("--lever")
     arguments = parser.parse_args()
     path = HERE / "scores.json"
-    done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for row in _chosen(arguments.only, arguments.split, arguments.lever):
-        done = json.loads(path.read_text()) if path.exists() else {}  # others may run beside
-        done[row.command(row.seeds[0])] = measure(row)
+        found = measure(row)
+        done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        done[row.command(row.seeds[0])] = found  # others may have run beside
         order = [row.command(row.seeds[0]) for row in ROWS]
         kept = {name: done[name] for name in order if name in done}
         path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
