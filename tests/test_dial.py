@@ -6,24 +6,16 @@ import torch
 
 from synesthete import config, dial, evaluate, family
 from synesthete.artefact import Artefact
-from synesthete.data import toy
-from synesthete.data.labels import Labels
 from synesthete.errors import UserError
 from synesthete.evaluate import Exam
 from synesthete.family import Shapes
 from synesthete.generate import Model
+from tiny import toy_exam
 
 
 @pytest.fixture(scope="module")
 def exam() -> Exam:
-    alignment, labels = toy.build(classes=3, recordings=60, images=600)
-    digit = {name: str(i) for i, name in enumerate(labels.classes)}
-    named = Labels(
-        {k: digit[v] for k, v in labels.audio.items()},
-        {k: digit[v] for k, v in labels.images.items()},
-        labels.groups,
-    )
-    return evaluate.prepare(alignment, named)
+    return toy_exam(classes=3, recordings=60, images=600)
 
 
 def untrained(name: str) -> Artefact:

@@ -4,26 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from synesthete import config, evaluate, family, robustness
+from synesthete import config, family, robustness
 from synesthete.artefact import Artefact
-from synesthete.data import audio, toy
+from synesthete.data import audio
 from synesthete.data.degrade import CONDITIONS
-from synesthete.data.labels import Labels
 from synesthete.evaluate import Exam
 from synesthete.family import Shapes
 from synesthete.generate import Model
+from tiny import toy_exam
 
 
 @pytest.fixture(scope="module")
 def exam() -> Exam:
-    alignment, labels = toy.build(classes=4, recordings=80, images=800)
-    digit = {name: str(i) for i, name in enumerate(labels.classes)}
-    named = Labels(
-        {k: digit[v] for k, v in labels.audio.items()},
-        {k: digit[v] for k, v in labels.images.items()},
-        labels.groups,
-    )
-    return evaluate.prepare(alignment, named)
+    return toy_exam(classes=4, recordings=80, images=800)
 
 
 @pytest.fixture(scope="module")

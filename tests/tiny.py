@@ -1,10 +1,13 @@
-"""A batch small enough to check by hand."""
+"""A batch small enough to check by hand, and a world small enough to score at once."""
 
 from collections.abc import Sequence
 
 import torch
 
+from synesthete import evaluate
+from synesthete.data import toy
 from synesthete.data.batches import Batch
+from synesthete.data.labels import Labels
 
 
 def batch_of(audio_of: Sequence[int], weight: Sequence[float] | None = None) -> Batch:
@@ -17,3 +20,15 @@ def batch_of(audio_of: Sequence[int], weight: Sequence[float] | None = None) -> 
         audio_of=torch.tensor(audio_of),
         weight=torch.tensor(weight) if weight else torch.linspace(0.5, 1.5, count),
     )
+
+
+def toy_exam(classes: int, recordings: int, images: int) -> evaluate.Exam:
+    """The exam of a toy world whose shapes pass for digits."""
+    alignment, labels = toy.build(classes=classes, recordings=recordings, images=images)
+    digit = {name: str(i) for i, name in enumerate(labels.classes)}
+    named = Labels(
+        {k: digit[v] for k, v in labels.audio.items()},
+        {k: digit[v] for k, v in labels.images.items()},
+        labels.groups,
+    )
+    return evaluate.prepare(alignment, named)
