@@ -31,7 +31,7 @@ lint: .venv/.installed-dev  ## formatting, style and types
 bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 	$(BIN)/python bench/run.py
 
-scores: .venv/.installed-dev  ## train and score every published recipe (about two hours, resumable)
+scores: .venv/.installed-dev  ## train and score every published recipe (many hours, resumable)
 	$(BIN)/python bench/scores.py
 
 digits: .venv/.installed-dev  ## the bundled model, from nothing (about 40 minutes, resumable)
