@@ -336,5 +336,5 @@ def test_every_command_of_the_readme_is_understood() -> None:
     ]
     assert len(lines) >= 6
     for words in lines:
-        arguments, rest = cli._parser().parse_known_args(words)
+        arguments, rest = cli.parser().parse_known_args(words)
         assert arguments.command == "train" or not rest

@@ -41,7 +41,10 @@ LAYERS = (
     ("reproduce.stage",),
     ("reproduce.story",),
     ("reproduce",),
+    ("cli.options", "cli.show"),
+    ("cli.*",),
     ("cli",),
+    ("cli.__main__",),
 )
 """From sources to the command line; files of one line may not import each other."""
 
@@ -130,7 +133,7 @@ def test_training_has_no_path_to_a_label() -> None:
 
 def test_the_command_line_and_the_package_import_without_torch() -> None:
     code = (
-        "import sys, synesthete, synesthete.cli; synesthete.cli._parser(); "
+        "import sys, synesthete, synesthete.cli; synesthete.cli.parser(); "
         "heavy = {'torch', 'numpy', 'rich', 'lightning_fabric'} & set(sys.modules); "
         "sys.exit(str(heavy) if heavy else 0)"
     )

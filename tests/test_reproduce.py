@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from synesthete import cli, config, evaluate, material
+from synesthete.cli import training
 from synesthete.data import storage, toy
 from synesthete.data.labels import Labels
 from synesthete.errors import UserError
@@ -54,8 +55,8 @@ def test_every_system_of_the_deck_is_there_with_a_command_that_trains_it() -> No
     assert float(systems.ALPHAS[-1]) / float(systems.ALPHAS[0]) >= 100
     for system in SYSTEMS:
         words = shlex.split(system.command(1))[1:]
-        arguments, rest = cli._parser().parse_known_args(words)
-        recipe = config.from_table(config.read(arguments.preset), cli._overrides(rest))
+        arguments, rest = cli.parser().parse_known_args(words)
+        recipe = config.from_table(config.read(arguments.preset), training.overrides(rest))
         assert recipe == system.recipe()
         assert arguments.seed == 1
 

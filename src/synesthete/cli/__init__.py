@@ -1,0 +1,67 @@
+"""The `synesthete` command; heavy imports wait inside its functions, so that --help is instant."""
+
+import argparse
+import errno
+import sys
+from collections.abc import Sequence
+
+from synesthete import __version__
+from synesthete.cli import pairs, scoring, training, using
+from synesthete.cli.options import Parser
+from synesthete.errors import UserError
+
+OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
+"""What the machine refuses and no code here can mend: no room, no permission."""
+
+EXAMPLES = """
+  synesthete demo                                   # from nothing to a report
+  synesthete generate digits seven.wav -n 16        # images/seven.png
+  synesthete train archetype --steps 300
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 done, 2 wrong usage or input, 128 + signal where it was stopped."""
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        print(f"synesthete: {error}", file=sys.stderr)
+        stopped = getattr(error, "signal", None)
+        return 2 if stopped is None else 128 + int(stopped)
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        if error.errno not in OUTSIDE:
+            raise
+        print(f"synesthete: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("synesthete: stopped", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    arguments, rest = parser().parse_known_args(argv)
+    if rest and "overrides" not in arguments:
+        raise UserError(f"{' '.join(rest)}: not understood; see synesthete --help")
+    arguments.argv = argv
+    if rest:
+        arguments.overrides = training.overrides(rest)
+    return int(arguments.run(arguments) or 0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    whole = Parser(
+        prog="synesthete",
+        description=(
+            "Models that learn to see what they hear: images from audio, no labels. "
+            "Begin with `synesthete demo`."
+        ),
+        examples=EXAMPLES,
+    )
+    whole.add_argument("--version", action="version", version=__version__)
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for part in (training, scoring, using, pairs):
+        part.add(commands)
+    return whole
