@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from synesthete.data import toy
 from synesthete.data.alignment import Alignment
 from synesthete.data.labels import Labels
+from tiny import tone
 
 torch.set_num_threads(1)
 
@@ -31,3 +33,15 @@ def rng() -> np.random.Generator:
 def toy_world() -> tuple[Alignment, Labels]:
     """Tones and shapes."""
     return toy.build()
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """A folder of three tones, one in a folder of its own, a bad file and one that is no sound."""
+    folder = tmp_path / "sounds"
+    (folder / "sub").mkdir(parents=True)
+    for name, hertz in (("t0", 300), ("t1", 500), ("sub/t2", 700)):
+        soundfile.write(folder / f"{name}.wav", tone(hertz), 8_000, subtype="FLOAT")
+    (folder / "bad.wav").write_bytes(b"RIFF, but not really")
+    (folder / "notes.txt").write_text("not audio")
+    return folder

@@ -10,9 +10,9 @@ import synesthete
 ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
-    ("errors", "files", "pixels", "progress", "__init__", "data"),
+    ("errors", "files", "pixels", "progress", "tables", "__init__", "data"),
     ("data.download", "data.audio", "data.content"),
-    ("data.sources",),
+    ("data.sources", "inputs"),
     ("data.fsdd", "data.mnist", "data.espeak_worker", "data.espeak"),
     ("data.speech",),
     ("data.shards", "data.spectrogram", "data.labels"),

@@ -99,7 +99,8 @@ def test_bad_files_are_told_and_cost_the_others_nothing(
     files = [str(tmp_path / "bad.wav"), clip, "missing.wav"]
     assert retrieve(model, files, gallery(model, pairs), 2, out=tmp_path / "out") == 2
     shown = capsys.readouterr()
-    assert len(shown.err.strip().splitlines()) == 2
+    assert len(shown.err.strip().splitlines()) == 3
+    assert shown.err.endswith("1 of 3 files done; 2 failed\n")
     first, *places = shown.out.strip().splitlines()
     assert first == f"{clip}: {tmp_path / 'out' / 'tone.png'}"
     assert all(re.fullmatch(r" +\d  [0-9a-f]{16}  -?\d+\.\d{4}", line) for line in places)

@@ -1,13 +1,18 @@
-"""A batch small enough to check by hand, and a world small enough to score at once."""
+"""Batches, sounds, models and worlds small enough for a test."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from synesthete import evaluate
+from synesthete import config, evaluate, family
+from synesthete.artefact import Artefact
 from synesthete.data import toy
 from synesthete.data.batches import Batch
 from synesthete.data.labels import Labels
+from synesthete.family import Shapes
+from synesthete.generate import Model
 
 
 def batch_of(audio_of: Sequence[int], weight: Sequence[float] | None = None) -> Batch:
@@ -32,3 +37,17 @@ def toy_exam(classes: int, recordings: int, images: int) -> evaluate.Exam:
         labels.groups,
     )
     return evaluate.prepare(alignment, named)
+
+
+def untrained(preset: str = "deck-vae", image: tuple[int, int, int] = (1, 28, 28)) -> Model:
+    """A generator where what it draws does not matter."""
+    torch.manual_seed(0)
+    held = config.from_table(config.read(preset))
+    shapes = Shapes(image=image)
+    return Model(Artefact(family.from_preset(held, shapes).eval(), held, shapes, {}, {}))
+
+
+def tone(hertz: float, seconds: float = 0.4) -> NDArray[np.float32]:
+    """A sine at half of full scale, 8 kHz."""
+    time = np.arange(int(8_000 * seconds)) / 8_000
+    return (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)

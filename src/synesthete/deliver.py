@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synesthete.data import audio
+from synesthete import tables
 from synesthete.files import whole_file
-from synesthete.generate import Model, check
+from synesthete.generate import CLIPS, Model, check
+from synesthete.inputs import STDIN, summarise, usable
 from synesthete.pixels import tile
 from synesthete.progress import bar
 
@@ -34,24 +36,30 @@ def deliver(
 
     One PNG contact sheet a file in `out`, or everything in one `npz` with `files` (str[F]),
     `error` (str[F], empty where fine) and `images` (uint8[F, n, H, W] or [..., 3]; zeros where an
-    error stands). A bad file gets one line on standard error and costs the others nothing.
+    error stands). A bad file gets one line on standard error and costs the others nothing; several
+    files, a last line with their number. What was written goes to standard output: as a table, a
+    line each as soon as it is there where that is piped, or as JSON to `listing`.
 
     Returns:
         0, or 2 if a file failed.
     """
     check(n, diversity)
     out = out or (None if npz else Path("images"))
-    images: dict[int, Images] = {}
+    kept = model.blank(len(files), n) if npz else None
     records: list[dict[str, Any]] = [{"file": f, "error": "", "written": None} for f in files]
-    for row, found in _generated(model, files, n, seed, diversity, records):
-        if npz:
-            images[row] = found
+    names = picture_names(files)
+    for row, images in _generated(model, files, n, seed, diversity, records):
+        if kept is not None:
+            kept[row] = images
         if out:
-            records[row]["written"] = str(sheet(found, out, files, row))
-    if npz:
-        _write_npz(npz, files, records, images, model, n)
-    _tell(records, listing, npz)
-    return 2 if any(record["error"] for record in records) else 0
+            records[row]["written"] = str(out / names[row])
+            sheet(images, out / names[row])
+            _tell_now(records[row]["written"], listing)
+    if npz and kept is not None:
+        _write_npz(npz, files, records, kept)
+    if not write_listing(records, listing):
+        _tell(records, n, npz)
+    return summarise(records)
 
 
 def _generated(
@@ -63,63 +71,60 @@ def _generated(
     records: list[dict[str, Any]],
 ) -> Iterator[tuple[int, Images]]:
     """Row and images of each good file; the errors of the others go into their records."""
+    clips = usable(files, records)
     with bar("generating", len(files)) as progress:
-        for row, waveform in usable(files, records):
-            yield row, model.draw([waveform], n, seed=seed, first=row, diversity=diversity)[0]
-            progress.advance()
+        while block := list(islice(clips, CLIPS)):
+            rows, waveforms = zip(*block, strict=True)
+            drawn = model.draw(waveforms, n, seed=seed, rows=rows, diversity=diversity)
+            for row, images in zip(rows, drawn, strict=True):
+                yield row, images
+                progress.advance()
 
 
-def usable(
-    files: Sequence[str], records: list[dict[str, Any]]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Row and clip of each good file; a bad one gets a line on standard error, and its record."""
-    for row, file in enumerate(files):
-        try:
-            waveform = audio.load(file)
-        except audio.AudioError as error:
-            records[row]["error"] = str(error)
-            print(f"synesthete: {error}", file=sys.stderr)
-            continue
-        yield row, waveform
+def picture_names(files: Sequence[str]) -> list[str]:
+    """A PNG file's name for each file: its own, with a number where another has it already."""
+    names: list[str] = []
+    taken: set[str] = set()
+    used: dict[str, int] = {}
+    for file in files:
+        name = stem = "stdin" if file == STDIN else Path(file).stem
+        while name.casefold() in taken:
+            key = stem.casefold()
+            used[key] = used.get(key, 1) + 1
+            name = f"{stem}-{used[key]}"
+        taken.add(name.casefold())
+        names.append(f"{name}.png")
+    return names
 
 
-def sheet(
-    images: Images, out: Path, files: Sequence[str], row: int, columns: int | None = None
-) -> Path:
-    """Write one file's images as a contact sheet, square by default; equal names get a number."""
-    stem = Path(files[row]).stem
-    before = sum(Path(file).stem == stem for file in files[:row])
-    path = out / (f"{stem}-{before + 1}.png" if before else f"{stem}.png")
+def sheet(images: Images, path: Path, columns: int | None = None) -> None:
+    """Write one file's images as a contact sheet, square by default."""
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     with whole_file(path) as draft:
         Image.fromarray(tile(images, columns, gap=1)).save(draft, "PNG")
-    return path
 
 
 def _write_npz(
-    path: Path,
-    files: Sequence[str],
-    records: Sequence[dict[str, Any]],
-    images: dict[int, Images],
-    model: Model,
-    n: int,
+    path: Path, files: Sequence[str], records: Sequence[dict[str, Any]], images: Images
 ) -> None:
-    channels, height, width = model.artefact.shapes.image
-    shape = (height, width) if channels == 1 else (height, width, channels)
-    stacked = np.zeros((len(files), n, *shape), np.uint8)
-    for row, found in images.items():
-        stacked[row] = found
     errors = np.array([record["error"] for record in records], dtype=np.str_)
     with whole_file(path) as draft, draft.open("wb") as stream:
-        np.savez_compressed(stream, files=np.array(files, np.str_), error=errors, images=stacked)
+        np.savez_compressed(stream, files=np.array(files, np.str_), error=errors, images=images)
 
 
-def _tell(records: Sequence[dict[str, Any]], listing: str | None, npz: Path | None) -> None:
-    """Say what was written: lines for people, JSON for scripts."""
-    if write_listing(records, listing):
-        return
-    written = [record["written"] for record in records if record["written"]]
-    print("\n".join(written + ([str(npz)] if npz else [])))
+def _tell_now(written: str, listing: str | None) -> None:
+    """A line for a pipe, at once: what reads it need not wait for the others."""
+    if listing != "-" and not sys.stdout.isatty():
+        print(written, flush=True)
+
+
+def _tell(records: Sequence[dict[str, Any]], n: int, npz: Path | None) -> None:
+    """A table for people, and the one file of all images."""
+    done = [(r["file"], str(n), r["written"]) for r in records if r["written"]]
+    if done and sys.stdout.isatty():
+        tables.show(("heard", "images", "written"), done)
+    if npz:
+        print(npz)
 
 
 def write_listing(records: Sequence[dict[str, Any]], listing: str | None) -> bool:

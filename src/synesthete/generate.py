@@ -1,8 +1,7 @@
 """Audio in, images or embeddings out: the model as its users hold it."""
 
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,14 @@ from synesthete.family import Generator, noise
 Audio = str | os.PathLike[str] | bytes | NDArray[Any]
 """One clip: a path, the bytes of an audio file, or samples [T] or [T, channels]."""
 
-BATCH = 64
-"""Clips that go through the network at a time."""
+CLIPS = 64
+"""Clips that are held in memory at a time."""
+
+IMAGES = 512
+"""Images that are drawn at a time."""
 
 MOST_DIVERSE = 1.5
 """How far the dial goes; at 1 images are as various as was learnt."""
-
-AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64".split())
-"""What a folder is searched for."""
 
 
 class Model:
@@ -84,29 +83,23 @@ class Model:
         """
         check(n, diversity)
         clips, single = _as_list(source)
-        waveforms = [audio.load(clip, sample_rate) for clip in clips]
-        images = self.draw(waveforms, n, seed=seed, diversity=diversity)
+        images = self.blank(len(clips), n)
+        for rows, waveforms in _loaded(clips, sample_rate):
+            images[rows] = self.draw(waveforms, n, seed=seed, rows=rows, diversity=diversity)
         return images[0] if single else images
 
-    @torch.inference_mode()
     def draw(
         self,
         waveforms: Sequence[NDArray[np.float32]],
         n: int,
         *,
         seed: int = 0,
-        first: int = 0,
+        rows: Sequence[int] | None = None,
         diversity: float = 1.0,
     ) -> NDArray[np.uint8]:
-        """Images uint8[B, n, H, W] (or [..., 3]) of prepared clips; input 0 counts as `first`."""
-        parts = [
-            self.sample(
-                self.spectrogram(waveforms[i : i + BATCH]), n,
-                seed=seed, first=first + i, diversity=diversity,
-            )
-            for i in range(0, len(waveforms), BATCH)
-        ]  # fmt: skip
-        return np.concatenate(parts)
+        """Images uint8[B, n, H, W] (or [..., 3]) of prepared clips, for `generate` its `rows`."""
+        heard = self.spectrogram(waveforms)
+        return self.sample(heard, n, seed=seed, rows=rows, diversity=diversity)
 
     @torch.inference_mode()
     def sample(
@@ -115,21 +108,39 @@ class Model:
         n: int,
         *,
         seed: int = 0,
-        first: int = 0,
+        rows: Sequence[int] | None = None,
         diversity: float = 1.0,
     ) -> NDArray[np.uint8]:
-        """Images uint8[B, n, H, W] (or [..., 3]) of spectrograms float32[B, 1, bands, columns]."""
-        noises = noise(seed, first, len(spectrogram), n, self.generator.noise_size)
-        return to_uint8(self.generator.sample(spectrogram, noises, diversity))
+        """Images uint8[B, n, H, W] (or [..., 3]) of spectrograms float32[B, 1, bands, columns].
 
-    @torch.inference_mode()
+        The noise of a clip is keyed by its number in `rows`, by default 0, 1, ….
+        """
+        rows = range(len(spectrogram)) if rows is None else rows
+        size, together = self.generator.noise_size, max(1, IMAGES // n)
+        images = self.blank(len(rows), n)
+        for i in range(0, len(rows), together):
+            part = slice(i, i + together)
+            noises = torch.cat([noise(seed, row, 1, n, size) for row in rows[part]])
+            for j in range(0, n, IMAGES):
+                some = slice(j, j + IMAGES)
+                drawn = self.generator.sample(spectrogram[part], noises[:, some], diversity)
+                images[part, some] = to_uint8(drawn)
+        return images
+
+    def blank(self, count: int, n: int) -> NDArray[np.uint8]:
+        """Room for `n` images of each of `count` clips: uint8[count, n, H, W] (or [..., 3])."""
+        channels, height, width = self.artefact.shapes.image
+        colours = () if channels == 1 else (channels,)
+        return np.zeros((count, n, height, width, *colours), np.uint8)
+
     def embed(
         self, source: Audio | Sequence[Audio], *, sample_rate: int | None = None
     ) -> NDArray[np.float32]:
         """Place a clip in the latent space: float32[D]; float32[B, D] for a list of clips."""
         clips, single = _as_list(source)
-        waveforms = [audio.load(clip, sample_rate) for clip in clips]
-        vectors = self.embed_spectrogram(self.spectrogram(waveforms))
+        heard = [torch.zeros(0, *self.artefact.shapes.audio)]
+        heard += [self.spectrogram(block) for _, block in _loaded(clips, sample_rate)]
+        vectors = np.concatenate([self.embed_spectrogram(pictures) for pictures in heard])
         return vectors[0] if single else vectors
 
     @torch.inference_mode()
@@ -166,28 +177,6 @@ def check(n: int, diversity: float) -> None:
         raise UserError(f"diversity is {diversity}, wanted 0 to {MOST_DIVERSE}")
 
 
-def find_audio(arguments: Iterable[str]) -> list[str]:
-    """Files for a list of files, globs and folders (searched recursively), in order.
-
-    Raises:
-        UserError: a glob or a folder with no audio file.
-    """
-    found: list[str] = []
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            files = [p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES]
-        elif any(c in argument for c in "*?[") and not path.exists():
-            anchor = Path(path.anchor)
-            files = list(anchor.glob(str(path.relative_to(anchor))))
-        else:
-            files = [path]
-        if not files:
-            raise UserError(f"{argument}: no audio file there")
-        found += sorted(str(file) for file in files)
-    return found
-
-
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """[..., C, H, W] in 0..1 -> uint8[..., H, W], or [..., H, W, 3] in colour."""
     grey = (images.float().clamp(0, 1) * 255).round().to(torch.uint8)
@@ -199,3 +188,12 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 def _as_list(source: Audio | Sequence[Audio]) -> tuple[Sequence[Audio], bool]:
     single = isinstance(source, str | os.PathLike | bytes | np.ndarray)
     return ([source] if single else list(source)), single  # type: ignore[list-item, arg-type]
+
+
+def _loaded(
+    clips: Sequence[Audio], sample_rate: int | None
+) -> Iterator[tuple[range, list[NDArray[np.float32]]]]:
+    """The clips, prepared, with their numbers: so many at a time."""
+    for first in range(0, len(clips), CLIPS):
+        block = clips[first : first + CLIPS]
+        yield range(first, first + len(block)), [audio.load(clip, sample_rate) for clip in block]

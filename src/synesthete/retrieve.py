@@ -1,5 +1,6 @@
 """Find what goes with audio files: the nearest images or recordings, written and told."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synesthete import tables
 from synesthete.data import storage
 from synesthete.data.alignment import Alignment
 from synesthete.data.batches import spectrograms
-from synesthete.deliver import sheet, usable, write_listing
+from synesthete.deliver import picture_names, sheet, write_listing
 from synesthete.errors import UserError
+from synesthete.inputs import summarise, usable
 from synesthete.matching import Floats, Model, nearness
 from synesthete.progress import bar, busy
 
@@ -66,7 +69,7 @@ def retrieve(
 
     Images by the matcher's logit, recordings by nearness. Images go into one PNG a file in `out`,
     ids and scores to standard output, or as JSON to `listing`. A bad file gets one line on
-    standard error and costs the others nothing.
+    standard error and costs the others nothing; several files, a last line with their number.
 
     Returns:
         0, or 2 if a file failed.
@@ -75,6 +78,7 @@ def retrieve(
         raise UserError(f"-k is {k}, wanted 1 or more neighbours")
     records: list[dict[str, Any]] = [{"file": f, "error": "", "neighbours": []} for f in files]
     written: dict[int, Path] = {}
+    names, out = picture_names(files), out or Path("neighbours")
     with bar("retrieving", len(files)) as progress:
         for row, waveform in usable(files, records):
             nearest, scores = _nearest(model, waveform, shown, k)
@@ -83,12 +87,12 @@ def retrieve(
                 for item, score in zip(nearest, scores, strict=True)
             ]
             if shown.pictures is not None:
-                pictures = shown.pictures[nearest]
-                written[row] = sheet(pictures, out or Path("neighbours"), files, row, COLUMNS)
+                written[row] = out / names[row]
+                sheet(shown.pictures[nearest], written[row], COLUMNS)
             progress.advance()
     if not write_listing(records, listing):
         _tell(records, written)
-    return 2 if any(record["error"] for record in records) else 0
+    return summarise(records)
 
 
 def _nearest(
@@ -119,9 +123,20 @@ def _some(ids: Sequence[str], folder: Path, what: str) -> None:
 
 
 def _tell(records: Sequence[dict[str, Any]], written: dict[int, Path]) -> None:
-    """A block of lines for each good file."""
+    """A table for each good file, a block of lines where it is piped."""
+    show = _table if sys.stdout.isatty() else _lines
     for row, record in enumerate(records):
         if not record["error"]:
-            print(f"{record['file']}: {written[row]}" if row in written else record["file"])
-            for place, found in enumerate(record["neighbours"], start=1):
-                print(f"{place:4}  {found['id']}  {found['score']:.4f}")
+            told = f"{record['file']}: {written[row]}" if row in written else record["file"]
+            show(told, record["neighbours"])
+
+
+def _table(title: str, neighbours: Sequence[dict[str, Any]]) -> None:
+    rows = ((str(i), n["id"], f"{n['score']:.4f}") for i, n in enumerate(neighbours, start=1))
+    tables.show(("rank", "id", "score"), rows, title)
+
+
+def _lines(title: str, neighbours: Sequence[dict[str, Any]]) -> None:
+    print(title)
+    for place, found in enumerate(neighbours, start=1):
+        print(f"{place:4}  {found['id']}  {found['score']:.4f}")

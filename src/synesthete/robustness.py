@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from synesthete import metrics
 from synesthete.data import audio
 from synesthete.data.degrade import CONDITIONS, Degradation
 from synesthete.evaluate import Exam
-from synesthete.family import noise
-from synesthete.generate import Model, to_uint8
+from synesthete.generate import Model
 from synesthete.judges import load_judge, read
 from synesthete.progress import bar
 
@@ -67,7 +65,6 @@ def _heard(degrade: Degradation, wave: audio.Wave, rng: np.random.Generator) -> 
     return audio.load(degraded) if isinstance(degraded, bytes) else audio.load(*degraded)
 
 
-@torch.inference_mode()
 def _drawn(model: Model, heard: list[audio.Wave], rows: list[int], seed: int) -> Digits:
     """The digits int64[R, SAMPLES] that the judge reads in what is drawn for the clips `heard`.
 
@@ -75,10 +72,7 @@ def _drawn(model: Model, heard: list[audio.Wave], rows: list[int], seed: int) ->
     """
     if not heard:
         return np.zeros((0, SAMPLES), np.int64)
-    pictures = model.spectrogram(heard)
-    size = model.generator.noise_size
-    noises = torch.cat([noise(seed, row, 1, SAMPLES, size) for row in rows])
-    images = to_uint8(model.generator.sample(pictures, noises))
+    images = model.draw(heard, SAMPLES, seed=seed, rows=rows)
     flat = images.reshape(-1, *images.shape[2:])
     digits: Digits = read(load_judge("lenet5"), flat)[1].argmax(1).reshape(len(rows), SAMPLES)
     return digits

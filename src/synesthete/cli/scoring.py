@@ -35,12 +35,9 @@ def evaluate(a: Arguments) -> None:
 
 def _table(held: Sequence[Any], exam: Any, a: Arguments) -> None:
     """A row for each way to degrade the clips, or for each setting of the dial."""
-    from rich.console import Console
-    from rich.table import Table
-
     if len(held) > 1:
         raise UserError("--degraded and --dial take one model")
-    from synesthete import dial, robustness
+    from synesthete import dial, robustness, tables
     from synesthete.generate import Model
 
     asked, columns = (
@@ -53,10 +50,8 @@ def _table(held: Sequence[Any], exam: Any, a: Arguments) -> None:
         show.write_json(rows, a.json)
     if a.json == "-":
         return
-    table = Table(*(name.replace("_", " ") for name in columns), title=held[0].preset.name)
-    for row in rows:
-        table.add_row(*(text for name in columns for _, text in show.rows("", row[name])))
-    Console().print(table)
+    body = [[text for name in columns for _, text in show.rows(name, row[name])] for row in rows]
+    tables.show([name.replace("_", " ") for name in columns], body, held[0].preset.name)
 
 
 def _card(held: Sequence[Any], exam: Any, a: Arguments) -> dict[str, Any]:

@@ -6,6 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+COLUMNS = ("split", "recordings", "images", "edges", "groups", "seconds", "images each")
+"""What is told of each side of an alignment."""
+
+SHARES = frozenset(
+    "agreement agreement_ci95 ci95 second_judge_agreement judge_accuracy accuracy ceiling "
+    "consistency memorised_fraction reconstruction_agreement".split()
+)
+"""What is told in percents."""
+
 
 def write_json(value: Any, target: str) -> None:
     """Write to the file `target`; `-` is standard output."""
@@ -21,17 +30,11 @@ def write_json(value: Any, target: str) -> None:
 
 def scorecard(card: dict[str, Any]) -> None:
     """A row for each number of a scorecard."""
-    from rich.console import Console
-    from rich.table import Table
+    from synesthete import tables
 
-    table = Table(title=f"{card['model']} on {card['audio_source']}, split {card['split']}")
-    table.add_column("")
-    table.add_column("value", justify="right")
-    for name, value in card.items():
-        if name not in ("model", "audio_source", "split"):
-            for row in rows(name, value):
-                table.add_row(*row)
-    Console().print(table)
+    title = f"{card['model']} on {card['audio_source']}, split {card['split']}"
+    told = (name for name in card if name not in ("model", "audio_source", "split"))
+    tables.show(("", "value"), (row for name in told for row in rows(name, card[name])), title)
 
 
 def rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -43,26 +46,33 @@ def rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for key, entry in value.items():
             yield from rows(f"{name} {key}", entry)
     elif isinstance(value, list):
-        yield name, ", ".join(f"{v:.4g}" for v in value)
+        interval = name.endswith("ci95") and None not in value
+        yield name, (" to " if interval else ", ").join(_number(name, v) for v in value)
     else:
-        yield name, f"{value:.4g}" if isinstance(value, float) else str(value)
+        yield name, _number(name, value)
+
+
+def _number(name: str, value: Any) -> str:
+    """A share as percents, any other number as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1%}" if name.rpartition(" ")[2] in SHARES else f"{value:.4g}"
 
 
 def alignment(told: dict[str, Any]) -> None:
     """The counts and the provenance of an alignment."""
-    from rich.console import Console
-    from rich.table import Table
+    from synesthete import tables
 
-    console = Console()
+    console = tables.console()
     console.print(f"{told['rate']} Hz audio, images {told['image_shape']}, digest {told['digest']}")
-    table = Table("split", "recordings", "images", "edges", "groups", "seconds", "images each")
+    body = []
     for name, s in told["splits"].items():
         spread = [
             f"{v['min']:g} to {v['max']:g}, mean {v['mean']:g}" if v else "-"
             for v in (s["seconds"], s["images_per_recording"])
         ]
         counts = (f"{s[k]:,}" for k in ("recordings", "images", "edges", "groups"))
-        table.add_row(name, *counts, *spread)
-    console.print(table)
+        body.append((name, *counts, *spread))
+    tables.show(COLUMNS, body)
     console.print("no recording, image or held-out group is on two sides of the split")
     console.print_json(data=told["provenance"])

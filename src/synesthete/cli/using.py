@@ -9,7 +9,8 @@ from synesthete.cli.options import Arguments, Commands
 def generate(a: Arguments) -> int:
     """Images from audio files; goes on past bad ones."""
     from synesthete.deliver import deliver
-    from synesthete.generate import find_audio, load
+    from synesthete.generate import load
+    from synesthete.inputs import find_audio
 
     return deliver(
         load(a.model, evaluations=a.evaluations), find_audio(a.files), a.n,
@@ -20,7 +21,7 @@ def generate(a: Arguments) -> int:
 def retrieve(a: Arguments) -> int:
     """Nearest images (or recordings) for audio files; goes on past bad ones."""
     from synesthete import matching, material
-    from synesthete.generate import find_audio
+    from synesthete.inputs import find_audio
     from synesthete.retrieve import gallery
     from synesthete.retrieve import retrieve as deliver
 
@@ -39,10 +40,11 @@ def add(commands: Commands) -> None:
 def _add_generate(commands: Commands) -> None:
     p = options.command(commands, "generate", generate, """
   synesthete generate digits seven.wav -n 16        # images/seven.png
-  synesthete generate digits recordings/ --npz all.npz --diversity 0.8
+  synesthete generate digits recordings/ 'more/*.flac' --npz all.npz --diversity 0.8
+  arecord -d 2 -f S16_LE | synesthete generate digits - --json -
 """)  # fmt: skip
     p.add_argument("model", help="a run or artefact folder, or a bundled name")
-    p.add_argument("files", nargs="+", help="audio files, globs, folders (searched recursively)")
+    _files(p)
     p.add_argument("-n", type=int, default=16, help="images a file (default: 16)")
     options.drawing(p)
     p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: images)")
@@ -57,10 +59,19 @@ def _add_retrieve(commands: Commands) -> None:
   synesthete retrieve runs/ave recordings/ --what audio --json found.json
 """)  # fmt: skip
     p.add_argument("model", help="the run or artefact folder of a matcher, such as of avc or ave")
-    p.add_argument("files", nargs="+", help="audio files, globs, folders (searched recursively)")
+    _files(p)
     p.add_argument("-k", type=int, default=10, help="neighbours a file (default: 10)")
     p.add_argument("--what", default="images", choices=("images", "audio"), help="default: images")
     p.add_argument("--pairs", type=Path, help="an alignment to search (default: the mix)")
     p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: neighbours)")
     p.add_argument("--json", metavar="FILE", help="ids and scores; - for standard output")
     options.data(p)
+
+
+def _files(parser: options.Parser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="audio files, globs, folders (all below them); - for standard input",
+    )
