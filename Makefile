@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench scores digits faithful reproduce clean
+.PHONY: setup demo test test-all lint bench scores levers digits faithful reproduce clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -33,6 +33,9 @@ bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 
 scores: .venv/.installed-dev  ## train and score every published recipe (many hours, resumable)
 	$(BIN)/python bench/scores.py
+
+levers: .venv/.installed-dev  ## the levers for unseen speakers, on inner folds (two hours, resumable)
+	$(BIN)/python bench/levers.py
 
 digits: .venv/.installed-dev  ## the bundled model, from nothing (about 40 minutes, resumable)
 	$(BIN)/python bench/digits.py

@@ -6,9 +6,11 @@ docs/faithful-and-diverse.md. What is there already, of the same weights, is kep
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import levers
 import numpy as np
 import page
 
@@ -16,6 +18,7 @@ from synesthete import artefact, material
 from synesthete import evaluate as scoring
 from synesthete.dial import dial
 from synesthete.evaluate import Exam
+from synesthete.families import flow
 from synesthete.files import whole_file
 from synesthete.generate import Model
 from synesthete.reproduce import charts
@@ -37,6 +40,7 @@ BARS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 )  # fmt: skip
 """What was asked of the default setting, before it was measured."""
 FLOORS = {"fld": "fld_floor", "coverage": "coverage_floor"}
+GUIDANCES = (1.0, 1.15, 1.25, 1.35, 1.5, 2.0)
 SHOWN = ("agreement", "diversity_ratio", "fld", "coverage", "precision", "recall",
          "memorised_fraction")  # fmt: skip
 
@@ -52,10 +56,14 @@ def main() -> None:
     digest = weights["weights_sha256"]
     turned = kept("dial", digest, lambda: dial(model, exam))
     degraded = kept("robustness", digest, lambda: robustness(model, exam))
+    guided = kept("guidance", digest, lambda: guidances(model))
     draw(turned, degraded, exam)
+    right = levers.rows()
     tell({
         "bars": bars(turned), "dial": settings(turned), "robustness": conditions(degraded),
+        "guidance": guidance(guided),
         "unseen": page.unseen(json.loads((HERE / "scores.json").read_text())),
+        "choices": levers.choices(right), "levers": levers.table(right),
     })  # fmt: skip
 
 
@@ -68,6 +76,20 @@ def kept(name: str, digest: str, measure: Any) -> list[dict[str, Any]]:
     rows = measure()
     with whole_file(path) as draft:
         draft.write_text(json.dumps({"weights_sha256": digest, "seed": 0, "rows": rows}) + "\n")
+    return rows
+
+
+def guidances(model: Model) -> list[dict[str, Any]]:
+    """What each guidance scores where it is chosen: on synthetic speakers held out of training."""
+    mix = material.MixConfig(validation="random", synthetic=True)
+    exam = scoring.prepare(*material.load(material.default(mix)), split="validation")
+    drawing = model.generator
+    assert isinstance(drawing, flow.Model)
+    own, rows = drawing.config, []
+    for value in GUIDANCES:
+        drawing.config = replace(own, guidance=value)
+        rows.append({"guidance": value, **scoring.evaluate(model, exam).scorecard})
+    drawing.config = own
     return rows
 
 
@@ -140,6 +162,17 @@ def settings(turned: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {row['diversity']:g} | {row['evaluations']} | {share} | {' | '.join(cells)} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def guidance(guided: list[dict[str, Any]]) -> str:
+    """A row a guidance."""
+    lines = ["| guidance | agreement | diversity_ratio | fld |", "|---|---|---|---|"]
+    for row in guided:
+        low, high = row["agreement_ci95"]
+        share = f"{row['agreement']:.1%} ({low:.1%} to {high:.1%})"
+        measures = f"{row['diversity_ratio']:.3g} | {row['fld']:.3g}"
+        lines.append(f"| {row['guidance']:g} | {share} | {measures} |")
     return "\n".join(lines) + "\n"
 
 

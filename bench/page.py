@@ -47,7 +47,7 @@ def scores(found: dict[str, Any]) -> str:
         "coverage | diversity | memorised |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for entry in _whole(found):
+    for entry in found.values():
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
         rest = " | ".join(f"{card[key]:.3g}" for key in KEYS[1:])
@@ -62,14 +62,13 @@ def scores(found: dict[str, Any]) -> str:
 
 
 def unseen(found: dict[str, Any]) -> str:
-    """Agreement on each speaker that was left out, a row a recipe or lever."""
+    """Agreement on each speaker that was left out, a row a recipe."""
     speakers = sorted({s for e in found.values() if (s := _speaker(e))})
     rows: dict[str, dict[str, Any]] = {}
     for entry in found.values():
         row = entry["row"]
         if (speaker := _speaker(entry)) is not None:
-            lever = f", {row['lever']}" if row["lever"] else ""
-            name = f"`{row['preset']}`{lever}, {entry['steps']:,} steps"
+            name = f"`{row['preset']}`, {entry['steps']:,} steps"
             rows.setdefault(name, {})[speaker] = entry["scorecard"]
     lines = [
         "Trained without a speaker, tested on the 500 recordings of that speaker:\n",
@@ -89,11 +88,6 @@ def _interval(card: dict[str, Any]) -> str:
     return f"{card['agreement']:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _whole(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of whole recipes: those without a lever taken away."""
-    return [entry for entry in found.values() if not entry["row"]["lever"]]
-
-
 def _speaker(entry: dict[str, Any]) -> str | None:
     """The speaker that was left out, or None."""
     split: str = entry["row"]["split"]
@@ -107,7 +101,7 @@ def summary(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
         TALK,
     ]
-    for entry in _whole(found):
+    for entry in found.values():
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
         split = {"random": "90/10", "crowd": "synthetic speakers alone"}.get(

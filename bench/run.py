@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import digits
+import faithful
 import numpy as np
 import page
 import soundfile
@@ -66,6 +68,7 @@ def main() -> None:
         ("A training step of batch 128", steps),
         ("A VAE-GAN step of 128 images: few recordings x many images", sharing),
         ("The VAE-GAN, whole", whole),
+        ("The bundled model: training to each bar, of the test split", bars),
         ("The bundled model: images by evaluations of its network", rates),
         ("The bundled model: from a sound file to images, warm", latencies),
         ("The bundled model: from a shell, cold, a process each", cold),
@@ -208,6 +211,30 @@ def run_until(
                 break
     assert step is not None
     return step, agreement
+
+
+def bars() -> list[dict[str, Any]]:
+    """Steps and seconds after which `make digits` first met a bar, and after which it always did.
+
+    Read from its own record, on the machine and beside the runs that it was made on.
+    """
+    record = json.loads(digits.TRAINING.read_text(encoding="utf-8"))
+    rows = []
+    for name, asked, met in faithful.BARS:
+        passed = [met(card) for card in record]
+        first = passed.index(True) if any(passed) else None
+        last = len(passed) - passed[::-1].index(False) if not all(passed) else 0
+        rows.append({
+            "bar": f"{name} {asked}", "first met": _moment(record, first),
+            "met from then on": _moment(record, last),
+        })  # fmt: skip
+    return rows
+
+
+def _moment(record: list[dict[str, Any]], row: int | None) -> str:
+    if row is None or row == len(record):
+        return "never"
+    return f"step {record[row]['step']:,}, {record[row]['seconds']:,.0f} s"
 
 
 def rates() -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synesthete.data.audio import RATE, Wave, trim_silence
 from synesthete.data.scenes import HIGHEST_SNR, PADDING, SceneConfig, _trimmed, again
 
-EVERYTHING = SceneConfig(copies=2, speed=0.2, tilt=6, room=0.6, snr=10, trim=15, crop=0.05)
+EVERYTHING = SceneConfig(copies=2, speed=0.2, tilt=6, room=0.6, snr=10, trim=15, overdrive=20, clicks=3)
 
 
 def tone(hertz: float, seconds: float = 0.5) -> Wave:
@@ -78,18 +78,25 @@ def test_a_room_answers_after_the_sound_has_ended() -> None:
     assert 0.15 * RATE < longest < 0.7 * RATE
 
 
-def test_sloppy_trimming_cuts_at_most_its_share_at_either_end() -> None:
-    ramp = np.linspace(0.5, 1.0, 4_000, dtype=np.float32)
-    starts, stops = [], []
-    for seed in range(20):
-        heard = again(ramp, SceneConfig(crop=0.1), rng(seed))
-        start = int(np.flatnonzero(ramp == heard[0])[0])
-        np.testing.assert_array_equal(heard, ramp[start : start + len(heard)])
-        starts.append(start)
-        stops.append(4_000 - start - len(heard))
-    for cuts in (starts, stops):
-        assert max(cuts) <= 400
-        assert min(cuts) < 100 < 300 < max(cuts)
+def test_an_overdriven_clip_keeps_its_shape_but_for_the_tops_that_are_cut_off() -> None:
+    word, cut = tone(440, 1.0), []
+    for seed in range(40):
+        heard = again(word, SceneConfig(overdrive=20), rng(seed))
+        full_scale = np.abs(heard).max()
+        np.testing.assert_array_equal(heard, np.clip(word, -full_scale, full_scale))
+        cut.append(20 * np.log10(np.abs(word).max() / full_scale))
+    assert 0.3 < np.mean(np.array(cut) == 0) < 0.7
+    assert 15 < max(cut) <= 20
+
+
+def test_clicks_strike_few_samples_to_the_peak_and_no_others() -> None:
+    word, counts = tone(440), set()
+    for seed in range(40):
+        heard = again(word, SceneConfig(clicks=3), rng(seed))
+        changed = np.flatnonzero(heard != word)
+        np.testing.assert_array_equal(np.abs(heard[changed]), np.abs(word).max())
+        counts.add(len(changed))
+    assert counts == {0, 1, 2, 3}
 
 
 @settings(max_examples=30, deadline=None)

@@ -74,10 +74,7 @@ def room(wave: Wave, rng: np.random.Generator, *, seconds: float) -> Degraded:
 
 def clicks(wave: Wave, rng: np.random.Generator, *, count: int) -> Degraded:
     """Single samples at the clip's own peak, at random places."""
-    struck = wave.copy()
-    places = rng.integers(0, len(wave), count)
-    struck[places] = rng.choice([-1.0, 1.0], count) * np.abs(wave).max()
-    return struck, RATE
+    return struck(wave, count, rng), RATE
 
 
 CONDITIONS: Mapping[str, Degradation] = {
@@ -120,6 +117,14 @@ def disturbed(wave: Wave, disturbance: npt.NDArray[np.float64], snr: float) -> W
     ours = np.square(wave, dtype=np.float64).mean()
     theirs = np.square(disturbance).mean()
     return np.asarray(wave + disturbance * np.sqrt(ours / theirs * 10 ** (-snr / 10)), np.float32)
+
+
+def struck(wave: Wave, count: int, rng: np.random.Generator) -> Wave:
+    """`wave` with `count` single samples, at random places, at its own peak."""
+    clicking = wave.copy()
+    places = rng.integers(0, len(wave), count)
+    clicking[places] = rng.choice([-1.0, 1.0], count) * np.abs(wave).max()
+    return clicking
 
 
 def _file(

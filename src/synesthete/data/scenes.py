@@ -31,7 +31,7 @@ class SceneConfig:
     tilt: float = 0.0
     """Largest slope over the spectrum, dB an octave around 1 kHz (voice, microphone)."""
     clean: float = 0.0
-    """Share of the re-recordings that `room` and `snr` leave alone."""
+    """Share of the re-recordings that `room`, `snr`, `overdrive` and `clicks` leave alone."""
     room: float = 0.0
     """Longest reverberation time, s; the echo has up to twice the voice's own energy."""
     snr: float = HIGHEST_SNR
@@ -39,12 +39,14 @@ class SceneConfig:
     trim: float = LOWEST_TRIM
     """The hardest trimming by level, dB below the loudest moment: what is weaker at either end,
     a soft s or f first of all, is cut off, as thresholds in recorders do."""
-    crop: float = 0.0
-    """Largest share of a clip that sloppy trimming cuts off at either end."""
+    overdrive: float = 0.0
+    """How far the loudest moments go beyond a recorder's full scale, which cuts them off, dB."""
+    clicks: int = 0
+    """Most single samples that are struck to the clip's own peak."""
 
 
 def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
-    """A clip float32[T] at 8 kHz, recorded anew: trimmed as every clip is, then cropped."""
+    """A clip float32[T] at 8 kHz, recorded anew, and trimmed as every clip is."""
     if config.speed:
         wave = soxr.resample(wave, RATE, RATE * _log_uniform(1 + config.speed, rng), quality="MQ")
     if config.tilt:
@@ -58,9 +60,11 @@ def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
         margins = rng.integers(0, int(PADDING * RATE), size=2)
         snr = rng.uniform(config.snr, HIGHEST_SNR)
         wave = degrade.disturbed(np.pad(wave, margins), _noise(len(wave) + margins.sum(), rng), snr)
-    wave = trim_silence(np.asarray(wave, np.float32))
-    start, stop = (rng.uniform(0, config.crop, size=2) * len(wave)).astype(int)
-    return wave[start : len(wave) - stop]
+    if config.overdrive and not undisturbed:
+        wave = _overdriven(wave, rng.uniform(-config.overdrive, config.overdrive))
+    if config.clicks and not undisturbed:
+        wave = degrade.struck(wave, int(rng.integers(config.clicks + 1)), rng)
+    return trim_silence(np.asarray(wave, np.float32))
 
 
 def _log_uniform(most: float, rng: np.random.Generator) -> float:
@@ -83,6 +87,12 @@ def _trimmed(wave: Wave, start: float, end: float) -> Wave:
     level = 10 * np.log10(power / power.max() + 1e-12)
     first, last = np.flatnonzero(level >= -start)[0], np.flatnonzero(level >= -end)[-1]
     return wave[first * MOMENT : (last + 1) * MOMENT] if first <= last else wave
+
+
+def _overdriven(wave: Wave, decibels: float) -> Wave:
+    """The clip with its peak `decibels` beyond where it is cut off; below 0 it is left alone."""
+    full_scale = np.abs(wave).max() * 10 ** (-max(0.0, decibels) / 20)
+    return np.clip(wave, -full_scale, full_scale)
 
 
 def _noise(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:

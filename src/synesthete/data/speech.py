@@ -53,7 +53,7 @@ SPEAKERS = (
 )
 
 
-CROWD_TAKES = 2
+CROWD_TAKES = 1
 """Recordings of each digit by each speaker of a crowd: many voices teach more than many takes."""
 
 
@@ -139,6 +139,7 @@ def _recordings(
     people: str,
 ) -> fsdd.Recordings:
     """What `speakers` say, from the cache or made for it; `people` tells who they are."""
+    often = "once" if takes == 1 else f"{takes} times"
     parts = (f"recipe{RECIPE}", f"espeakng{espeak.package_version()}", name, f"seed{seed}")
     archive = "-".join(part for part in parts if part) + ".zip"
     kept = sources.cache_directory(cache) / "speech" / archive
@@ -146,7 +147,7 @@ def _recordings(
     origin = sources.Origin(
         name=f"synthetic speakers (espeak-ng {version})",
         place="synthesised",
-        detail=f"recipe {RECIPE}, seed {seed}, {takes} takes of each digit by {people}",
+        detail=f"recipe {RECIPE}, seed {seed}, each digit {often} by {people}",
         sha256=sources.digest(files),
         verified=False,
     )
