@@ -69,6 +69,7 @@ def main() -> None:
         ("The bundled model: images by evaluations of its network", rates),
         ("The bundled model: from a sound file to images, warm", latencies),
         ("The bundled model: from a shell, cold, a process each", cold),
+        ("The bundled model: many clips in one call, 4 images each", many),
     ):
         if not title.startswith(only):
             continue
@@ -258,6 +259,15 @@ def cold() -> list[dict[str, Any]]:
          "peak_mib": mib}
         for name, mib in zip(commands, peak, strict=True)
     ]  # fmt: skip
+
+
+def many() -> list[dict[str, Any]]:
+    """Images a second, busy cores and peak memory, in a process each."""
+    command = [sys.executable, str(HERE / "many.py")]
+    return [
+        json.loads(subprocess.run([*command, clips], check=True, capture_output=True).stdout)
+        for clips in ("100", "1000")
+    ]
 
 
 def _clip(folder: Path) -> Path:

@@ -42,6 +42,7 @@ LAYERS = (
     ("reproduce.story",),
     ("reproduce",),
     ("cli.options", "cli.show"),
+    ("cli.completion",),
     ("cli.*",),
     ("cli",),
     ("cli.__main__",),

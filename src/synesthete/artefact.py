@@ -1,5 +1,6 @@
 """A trained model as a folder of plain files: configuration, weights, scorecard, model card."""
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -111,8 +112,10 @@ def find(model: str) -> Path:
     if folder.exists():
         raise ArtefactError(f"{folder}: no model here ({CONFIG} is missing)")
     names = sorted(p.parent.name for p in bundled.glob(f"*/{CONFIG}"))
+    close = difflib.get_close_matches(model, names, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
     known = f" or one of the bundled models: {', '.join(names)}" if names else ""
-    raise ArtefactError(f"no model '{model}': give the folder of a run{known}")
+    raise ArtefactError(f"no model '{model}': give the folder of a run{known}{hint}")
 
 
 def is_bundled(artefact: Artefact) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synesthete.cli import options, show
+from synesthete.cli import completion, options, show
 from synesthete.cli.options import Arguments, Commands
 from synesthete.errors import UserError
 
@@ -81,7 +81,9 @@ def add(commands: Commands) -> None:
   synesthete evaluate runs/seed0 runs/seed1 --pairs pairs
   synesthete evaluate digits --degraded             # noise, codecs, rooms
 """)  # fmt: skip
-    p.add_argument("model", nargs="+", help="a run or artefact folder; several are seeds of one")
+    model = p.add_argument("model", nargs="+", metavar="MODEL",
+                           help="a run or artefact folder; several are seeds of one")  # fmt: skip
+    completion.by(completion.models, model)
     p.add_argument("--pairs", type=Path, help="an alignment (default: the one trained on)")
     p.add_argument("--split", help=f"of the default mix: {options.SPLITS}")
     p.add_argument("--validation", help="as it was built for tuning")
