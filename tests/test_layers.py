@@ -11,7 +11,7 @@ ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
     ("errors", "files", "pixels", "progress", "tables", "__init__", "data"),
-    ("data.download", "data.audio", "data.content"),
+    ("hub", "data.download", "data.audio", "data.content"),
     ("data.sources", "inputs"),
     ("data.fsdd", "data.mnist", "data.espeak_worker", "data.espeak"),
     ("data.speech",),

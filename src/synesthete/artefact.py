@@ -12,13 +12,14 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from synesthete import config, family
+from synesthete import config, family, hub
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
 from synesthete.files import whole_file
 
 FORMAT = 1
-CONFIG, WEIGHTS, SCORECARD, CARD = "config.json", "model.safetensors", "scorecard.json", "README.md"
+FILES = ("config.json", "model.safetensors", "scorecard.json", "README.md")
+CONFIG, WEIGHTS, SCORECARD, CARD = FILES
 
 
 class ArtefactError(UserError):
@@ -74,14 +75,25 @@ def write_scorecard(artefact: Artefact, directory: Path, scorecard: Mapping[str,
         draft.write_text(card(artefact, scorecard), encoding="utf-8")
 
 
+def copy(artefact: Artefact, directory: Path) -> None:
+    """Put an artefact into `directory`, with the scorecard of the folder it was loaded from."""
+    scorecard = Path(artefact.name, SCORECARD)
+    scored = bool(artefact.name) and scorecard.is_file()
+    told = json.loads(scorecard.read_text(encoding="utf-8")) if scored else None
+    write(artefact, directory)
+    if told is not None:
+        write_scorecard(artefact, directory, told)
+
+
 def read(model: str) -> Artefact:
-    """The artefact in a run or artefact folder, or of a bundled name, in eval mode.
+    """The artefact in a run or artefact folder, of a bundled name or on the Hub, in eval mode.
 
     Nothing in the folder is executed: the family is looked up among this package's own, weights
     are safetensors.
 
     Raises:
         ArtefactError: nothing of that name, training not finished, damaged, or a newer format.
+        HubError: it looks like a repository's name, and the Hub does not give it.
         ConfigError: the configuration names a family or a key that this version does not know.
     """
     folder = find(model)
@@ -100,7 +112,11 @@ def read(model: str) -> Artefact:
 
 
 def find(model: str) -> Path:
-    """The folder of a model: a path, or the name of one that comes with the package."""
+    """The folder of a model: a path, the name of one that comes with the package, or user/model.
+
+    The last is looked for on the Hugging Face Hub only where there is no folder `user` here, in
+    which `model` may have been mistyped.
+    """
     folder = Path(model)
     if (folder / CONFIG).is_file():
         return folder
@@ -111,6 +127,8 @@ def find(model: str) -> Path:
         raise ArtefactError(f"{folder}: its training is not finished; go on with --resume")
     if folder.exists():
         raise ArtefactError(f"{folder}: no model here ({CONFIG} is missing)")
+    if hub.REPOSITORY.fullmatch(model) and not folder.parent.exists():
+        return hub.fetch(model, FILES)
     names = sorted(p.parent.name for p in bundled.glob(f"*/{CONFIG}"))
     close = difflib.get_close_matches(model, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
@@ -150,7 +168,11 @@ def card(artefact: Artefact, scorecard: Mapping[str, Any] | None) -> str:
     sources = "\n".join(
         f"- {o['name']}: {o['place']}, SHA-256 `{o['sha256']}`" for o in data.get("origins", ())
     )
-    return f"""# {artefact.preset.name}
+    return f"""---
+license: apache-2.0
+library_name: synesthete
+---
+# {artefact.preset.name}
 
 A model of what is heard and seen together, trained by [synesthete](https://github.com/synesthete)
 on the alignment of recordings and images alone: it has seen no label.

@@ -1,7 +1,9 @@
 """Audio in, images or embeddings out: the model as its users hold it."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synesthete import artefact
+from synesthete import artefact, hub
 from synesthete.data import audio
 from synesthete.data.spectrogram import LogMel, pad
 from synesthete.errors import UserError
@@ -147,6 +149,34 @@ class Model:
     def embed_spectrogram(self, spectrogram: Tensor) -> NDArray[np.float32]:
         """float32[B, 1, bands, columns] -> float32[B, D]."""
         return self.generator.embed(spectrogram).float().numpy()
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write the model into a folder that `load` reads: plain files, no pickle.
+
+        >>> model.save_pretrained("my-digits")
+        >>> sorted(path.name for path in Path("my-digits").iterdir())
+        ['README.md', 'config.json', 'model.safetensors', 'scorecard.json']
+        """
+        artefact.copy(self.artefact, Path(directory))
+
+    def push_to_hub(
+        self, repository: str, *, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Publish the model as `user/model` on the Hugging Face Hub; the address of the commit.
+
+        What `save_pretrained` writes is uploaded, into a new repository where there is none:
+        public, unless `private` or the organisation says otherwise. `token` is by default that of
+        `hf auth login`. It needs `pip install 'synesthete[hub]'`.
+
+        >>> model.push_to_hub("ada/digits", private=True)  # doctest: +SKIP
+        'https://huggingface.co/ada/digits/commit/...'
+
+        Raises:
+            HubError: not logged in, not allowed, or not reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.publish(Path(folder), repository, artefact.FILES, private, token)
 
     @torch.inference_mode()
     def spectrogram(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:

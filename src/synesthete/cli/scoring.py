@@ -24,8 +24,9 @@ def evaluate(a: Arguments) -> None:
         _table(held, exam, a)
         return
     card = _card(held, exam, a)
-    own = a.evaluations is None and a.diversity == 1
-    if len(held) == 1 and a.side == "test" and own and not artefact.is_bundled(held[0]):
+    whole = a.evaluations is None and a.diversity == 1 and a.side == "test"
+    ours = len(held) == 1 and Path(a.model[0]).is_dir() and not artefact.is_bundled(held[0])
+    if whole and ours:
         artefact.write_scorecard(held[0], Path(held[0].name), card)
     if a.json:
         show.write_json(card, a.json)
