@@ -8,14 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 
 import synesthete
 from hub_server import TOKEN, Hub
 from synesthete import artefact, hub
 from synesthete.hub import HubError
+from tiny import tone
 
 SESSION = """
-import json, sys
+import doctest, json, sys
 import numpy as np
 import synesthete
 from synesthete import cli
@@ -35,6 +37,9 @@ sound = np.sin(np.arange(4_000) / 4)
 drawn = [m.generate(sound, 2, sample_rate=8_000) for m in (model, loaded)]
 told["same"] = bool((drawn[0] == drawn[1]).all())
 told["folder"] = loaded.artefact.name
+example = doctest.DocTestFinder().find(synesthete.Model.push_to_hub, "push_to_hub")[0]
+example.globs = {"synesthete": synesthete, "model": model}
+told["example"] = doctest.DocTestRunner().run(example)._asdict()
 told["unknown"] = failure(synesthete.load, "ada/nothing")
 told["status"] = cli.main(["generate", "ada/nothing", "a.wav"])
 print(json.dumps(told))
@@ -42,6 +47,7 @@ print(json.dumps(told))
 
 
 def test_a_published_model_comes_back_the_same_and_nothing_else_with_it(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "seven.wav", tone(300), 8_000)
     with Hub() as server:
         environment = {
             **os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path), "HF_TOKEN": TOKEN,
@@ -65,6 +71,7 @@ def test_a_published_model_comes_back_the_same_and_nothing_else_with_it(tmp_path
     assert server.private == {"ada/digits": True}
     assert told["commit"].startswith(f"{server.url}/ada/digits/commit/")
     assert told["same"]
+    assert told["example"] == {"failed": 0, "attempted": 2}
     assert {path.name for path in Path(told["folder"]).iterdir()} == set(artefact.FILES)
     assert not [asked for asked in server.asked if "pytorch_model" in asked.path]
     assert not [asked for asked in server.asked if "torch/" in asked.agent]

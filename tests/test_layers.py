@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import soundfile
+
 import synesthete
+from tiny import tone
 
 ROOT = Path(synesthete.__file__).parent
 
@@ -139,4 +142,19 @@ def test_the_command_line_and_the_package_import_without_torch() -> None:
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_generate_loads_nothing_heavy_beside_torch(tmp_path: Path) -> None:
+    """A cold process draws soon: plots, tables of data and other judges' tools stay away."""
+    soundfile.write(tmp_path / "tone.wav", tone(300), 8_000)
+    code = (
+        "import sys; from synesthete import cli; cli.main(['generate', 'digits', 'tone.wav']); "
+        "heavy = {'scipy', 'matplotlib', 'pyarrow', 'pandas', 'sklearn', 'sympy', 'tensorboard', "
+        "'lightning_fabric', 'requests', 'huggingface_hub'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0 if 'torch' in sys.modules else 'no torch')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr

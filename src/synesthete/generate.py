@@ -65,7 +65,16 @@ class Model:
     ) -> NDArray[np.uint8]:
         """Draw `n` images for a clip, or for each of a list of clips.
 
-        Image j of input i depends on (seed, i, j) alone, whatever the batch.
+        Image j of input i depends on (seed, i, j) alone, within a grey level, whatever the batch.
+        A long list takes no more memory than its images; threads may share the model.
+
+        >>> model.generate("seven.wav", n=16).shape
+        (16, 28, 28)
+        >>> model.generate(["seven.wav", "seven.wav"], n=4, seed=1, diversity=0.5).shape
+        (2, 4, 28, 28)
+        >>> second = np.random.default_rng(0).normal(0, 0.1, 16_000)
+        >>> model.generate(second, n=1, sample_rate=16_000).dtype
+        dtype('uint8')
 
         Args:
             source: a path, an audio file's bytes, samples (then `sample_rate` in Hz is needed), or
@@ -138,7 +147,18 @@ class Model:
     def embed(
         self, source: Audio | Sequence[Audio], *, sample_rate: int | None = None
     ) -> NDArray[np.float32]:
-        """Place a clip in the latent space: float32[D]; float32[B, D] for a list of clips."""
+        """Place a clip in the latent space: float32[D]; float32[B, D] for a list of clips.
+
+        >>> vector = model.embed("seven.wav")
+        >>> vector.shape, vector.dtype
+        ((64,), dtype('float32'))
+        >>> both = model.embed(["seven.wav", Path("seven.wav").read_bytes()])
+        >>> bool(np.allclose(both, vector, atol=1e-5))
+        True
+
+        Raises:
+            AudioError: a clip cannot be used.
+        """
         clips, single = _as_list(source)
         heard = [torch.zeros(0, *self.artefact.shapes.audio)]
         heard += [self.spectrogram(block) for _, block in _loaded(clips, sample_rate)]
@@ -168,8 +188,9 @@ class Model:
         public, unless `private` or the organisation says otherwise. `token` is by default that of
         `hf auth login`. It needs `pip install 'synesthete[hub]'`.
 
-        >>> model.push_to_hub("ada/digits", private=True)  # doctest: +SKIP
-        'https://huggingface.co/ada/digits/commit/...'
+        >>> address = model.push_to_hub("ada/digits", private=True)
+        >>> synesthete.load("ada/digits").generate("seven.wav", n=1).shape
+        (1, 28, 28)
 
         Raises:
             HubError: not logged in, not allowed, or not reached.
@@ -186,10 +207,23 @@ class Model:
 
 
 def load(model: str | os.PathLike[str], *, evaluations: int | None = None) -> Model:
-    """The trained generator in a run or artefact folder, or of a bundled name.
+    """The trained generator in a run or artefact folder, of a bundled name, or on the Hub.
+
+    `user/model` is fetched from the Hugging Face Hub, its plain files alone, unless there is a
+    folder `user` here; it needs `pip install 'synesthete[hub]'`.
+
+    >>> model = synesthete.load("digits")
+    >>> model.artefact.shapes.image
+    (1, 28, 28)
+    >>> fast = synesthete.load("digits", evaluations=1)
+    >>> synesthete.load("digts")
+    Traceback (most recent call last):
+        ...
+    synesthete.artefact.ArtefactError: no model 'digts': ...; did you mean 'digits'?
 
     Raises:
         ArtefactError: nothing of that name, or damaged.
+        HubError: the Hub does not give it.
         UserError: as `Model`, which `evaluations` is for.
     """
     return Model(artefact.read(os.fspath(model)), evaluations=evaluations)
