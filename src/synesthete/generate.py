@@ -108,7 +108,7 @@ class Model:
         rows: Sequence[int] | None = None,
         diversity: float = 1.0,
     ) -> NDArray[np.uint8]:
-        """Images uint8[B, n, H, W] (or [..., 3]) of prepared clips, for `generate` its `rows`."""
+        """Images uint8[B, n, H, W] (or [..., 3]) of prepared clips; `rows` as for `sample`."""
         heard = self.spectrogram(waveforms)
         return self.sample(heard, n, seed=seed, rows=rows, diversity=diversity)
 
@@ -160,9 +160,10 @@ class Model:
             AudioError: a clip cannot be used.
         """
         clips, single = _as_list(source)
-        heard = [torch.zeros(0, *self.artefact.shapes.audio)]
-        heard += [self.spectrogram(block) for _, block in _loaded(clips, sample_rate)]
-        vectors = np.concatenate([self.embed_spectrogram(pictures) for pictures in heard])
+        parts = [self.embed_spectrogram(torch.zeros(0, *self.artefact.shapes.audio))]
+        for _, waveforms in _loaded(clips, sample_rate):
+            parts.append(self.embed_spectrogram(self.spectrogram(waveforms)))
+        vectors = np.concatenate(parts)
         return vectors[0] if single else vectors
 
     @torch.inference_mode()

@@ -59,7 +59,8 @@ def _asked(repository: str) -> Iterator[ModuleType]:
             f"{repository}: a model of the Hugging Face Hub needs huggingface_hub: "
             "pip install 'synesthete[hub]'"
         ) from None
-    importlib.import_module("huggingface_hub.constants").HF_HUB_DISABLE_TELEMETRY = True
+    constants: Any = importlib.import_module("huggingface_hub.constants")
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     failure = importlib.import_module("huggingface_hub.errors").HTTPError
     try:
         yield library

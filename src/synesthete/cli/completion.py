@@ -16,9 +16,9 @@ Completer = Callable[..., list[str]]
 
 def completion(a: Arguments) -> None:
     """Print what a shell must run to complete `synesthete`."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["synesthete"], shell=a.shell))
+    print(shellcode(["synesthete"], shell=a.shell))
 
 
 def answer(parser: argparse.ArgumentParser) -> None:

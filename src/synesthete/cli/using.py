@@ -44,7 +44,7 @@ def _add_generate(commands: Commands) -> None:
   arecord -d 2 -f S16_LE | synesthete generate digits - --json -
 """)  # fmt: skip
     model = p.add_argument("model", metavar="MODEL",
-                           help="a run or artefact folder, or a bundled name")  # fmt: skip
+                           help="a run folder, a bundled name, or user/model (Hub)")  # fmt: skip
     completion.by(completion.models, model)
     _files(p)
     p.add_argument("-n", type=int, default=16, help="images a file (default: 16)")
