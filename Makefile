@@ -1,17 +1,20 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench scores digits faithful reproduce clean
+.PHONY: setup demo test test-all lint bench scores digits faithful reproduce web clean
 PYTHON ?= python3
 BIN := .venv/bin
+# The machine's own npm, or else one from the package index.
+NPM := $(or $(shell command -v npm),$(BIN)/npm)
+MODEL ?= digits
 
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,export]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,export,dev]'
 	touch $@
 
 demo: .venv/.installed  ## data -> train -> score -> pictures -> runs/demo/report.html
@@ -47,6 +50,18 @@ reproduce: .venv/.installed-dev  ## every system of the deck beside its figures 
 	mkdir docs/figures
 	cd runs/reproduce && cp -r reproduction.md stages $(CURDIR)/docs/
 	cd runs/reproduce && cp $$(grep -o 'figures/[^)]*png' reproduction.md | sort -u) $(CURDIR)/docs/figures/
+
+web: .venv/.installed $(NPM)  ## the page that hears and draws in a browser -> build/web (MODEL=digits), for any static host
+	$(NPM) ci --prefix web --ignore-scripts --no-audit --no-fund
+	rm -rf build/web.draft && mkdir -p build/web.draft
+	cp web/*.html web/*.css web/*.js build/web.draft
+	cp web/node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs build/web.draft/ort.js
+	cp web/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm build/web.draft
+	$(BIN)/synesthete export $(MODEL) --half --onnx build/web.draft/model.onnx
+	rm -rf build/web && mv build/web.draft build/web
+
+.venv/bin/npm: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[web]'
 
 clean:  ## forget the environment (runs and data stay)
 	rm -rf .venv

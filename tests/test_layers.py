@@ -34,7 +34,7 @@ LAYERS = (
     ("metrics.jackknife",),
     ("metrics",),
     ("runs", "material", "generate", "figures", "matching", "similarity"),
-    ("deliver", "evaluate", "report"),
+    ("deliver", "evaluate", "export", "report"),
     ("baselines", "dial", "robustness", "evaluate_images", "evaluate_matches", "retrieve"),
     ("demo",),
     ("reproduce.*",),

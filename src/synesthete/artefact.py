@@ -18,6 +18,7 @@ from synesthete.files import whole_file
 
 FORMAT = 1
 CONFIG, WEIGHTS, SCORECARD, CARD = "config.json", "model.safetensors", "scorecard.json", "README.md"
+LICENCE = "Apache-2.0 for the weights. FSDD is CC BY-SA 4.0, MNIST CC BY-SA 3.0."
 
 
 class ArtefactError(UserError):
@@ -172,7 +173,7 @@ It knows the voices, microphones and images it was trained on; other speakers ar
 the report). It answers to any sound, also to one that is no digit.
 
 ## Licence
-Apache-2.0 for the weights. FSDD is CC BY-SA 4.0, MNIST CC BY-SA 3.0.
+{LICENCE}
 """
 
 

@@ -235,6 +235,17 @@ def retrieve(a: argparse.Namespace) -> int:
     return deliver(model, files, shown, a.k, out=a.out, listing=a.json)
 
 
+def export(a: argparse.Namespace) -> None:
+    """One ONNX file, from waveform to images, for onnxruntime and browsers."""
+    from synesthete.export import export as write
+    from synesthete.generate import load
+    from synesthete.progress import console
+
+    found = write(load(a.model, evaluations=a.evaluations), a.onnx, half=a.half)
+    console.print(f"pixels in 0..1 differ from PyTorch's by {found:.1g} at most")
+    print(a.onnx)
+
+
 def reproduce(a: argparse.Namespace) -> None:
     """Every number and figure of the deck, beside ours."""
     from synesthete.reproduce import reproduce as run
@@ -433,6 +444,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--json", metavar="FILE", help="ids and scores; - for standard output")
     _data(p)
 
+    p = _command_parser(commands, "export", export)
+    p.add_argument("model", help="a run or artefact folder, or a bundled name")
+    p.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the file to write")
+    p.add_argument("--half", action="store_true",
+                   help="store weights in half precision: half the size")  # fmt: skip
+    _evaluations(p)
+
     p = _command_parser(commands, "reproduce", reproduce)
     p.add_argument("--quick", action="store_true", help="a few steps of each, under 20 minutes")
     p.add_argument("--only", default="", metavar="NAMES",
@@ -454,6 +472,10 @@ def _command_parser(commands: Any, name: str, run: Any) -> argparse.ArgumentPars
 def _drawing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--diversity", type=float, default=1.0, metavar="X",
                         help="0: the archetype; 1 (default): as was learnt; up to 1.5")  # fmt: skip
+    _evaluations(parser)
+
+
+def _evaluations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluations", type=int, metavar="N",
                         help="of the network, an image (of flow; default: 4)")  # fmt: skip
 

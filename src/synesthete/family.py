@@ -73,7 +73,7 @@ class Generator(Family):
     def sample(self, audio: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
         """n images a clip, each clip encoded once: noise [B, n, D] -> images [B, n, C, H, W]."""
         count, n, _ = noise.shape
-        code = self.encode(audio).repeat_interleave(n, dim=0)
+        code = self.encode(audio)[:, None].expand(-1, n, -1).flatten(0, 1)
         images = self.decode(code, noise.flatten(0, 1), diversity)
         return images.reshape(count, n, *images.shape[1:])
 

@@ -202,11 +202,12 @@ class Model(Generator):
     def decode(self, code: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
         """The image to which the flow carries `diversity` times the noise."""
         x = diversity * noise.view(-1, *self.shape)
-        guidance = x.new_full((len(x),), math.log(self.config.guidance))
-        known = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        times = torch.linspace(0, 1, self.evaluations + 1).tolist()
+        each = x.shape[:1]  # not len(x), which an exporter would take for a constant
+        guidance = x.new_full(each, math.log(self.config.guidance))
+        known = torch.ones(each, dtype=torch.bool, device=x.device)
+        times = [i / self.evaluations for i in range(self.evaluations + 1)]
         for start, end in itertools.pairwise(times):
-            stretch = x.new_full((len(x),), start), x.new_full((len(x),), end)
+            stretch = x.new_full(each, start), x.new_full(each, end)
             x = x + (end - start) * self.velocity(x, Question(*stretch, code, known, guidance))
         return ((x + 1) / 2).clamp(0, 1)
 
