@@ -2,9 +2,11 @@
 .PHONY: setup demo test test-all lint bench scores digits faithful reproduce web clean
 PYTHON ?= python3
 BIN := .venv/bin
-# The machine's own npm, or else one from the package index.
+# What `make web` takes: the machine's own npm, or else one from the package index.
 NPM := $(or $(shell command -v npm),$(BIN)/npm)
+ORT := web/node_modules/onnxruntime-web/dist
 MODEL ?= digits
+WEB ?= build/web
 
 setup: .venv/.installed
 
@@ -51,16 +53,16 @@ reproduce: .venv/.installed-dev  ## every system of the deck beside its figures 
 	cd runs/reproduce && cp -r reproduction.md stages $(CURDIR)/docs/
 	cd runs/reproduce && cp $$(grep -o 'figures/[^)]*png' reproduction.md | sort -u) $(CURDIR)/docs/figures/
 
-web: .venv/.installed $(NPM)  ## the page that hears and draws in a browser -> build/web (MODEL=digits), for any static host
+web: .venv/.installed $(NPM)  ## the page that hears and draws in a browser -> build/web, for any static host
 	$(NPM) ci --prefix web --ignore-scripts --no-audit --no-fund
-	rm -rf build/web.draft && mkdir -p build/web.draft
-	cp web/*.html web/*.css web/*.js build/web.draft
-	cp web/node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs build/web.draft/ort.js
-	cp web/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm build/web.draft
-	$(BIN)/synesthete export $(MODEL) --half --onnx build/web.draft/model.onnx
-	rm -rf build/web && mv build/web.draft build/web
+	rm -rf $(WEB).draft && mkdir -p $(WEB).draft
+	cp web/*.html web/*.css web/*.js $(WEB).draft
+	cp $(ORT)/ort.wasm.bundle.min.mjs $(WEB).draft/ort.js
+	cp $(ORT)/ort-wasm-simd-threaded.wasm $(WEB).draft
+	$(BIN)/synesthete export $(MODEL) --half --onnx $(WEB).draft/model.onnx
+	rm -rf $(WEB) && mv $(WEB).draft $(WEB)
 
-.venv/bin/npm: .venv/.installed
+$(BIN)/npm: .venv/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[web]'
 
 clean:  ## forget the environment (runs and data stay)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import exported
 import numpy as np
 import page
 import soundfile
@@ -69,6 +70,8 @@ def main() -> None:
         ("The bundled model: images by evaluations of its network", rates),
         ("The bundled model: from a sound file to images, warm", latencies),
         ("The bundled model: from a shell, cold, a process each", cold),
+        ("ONNX export: milliseconds from a waveform to images", exported.speeds),
+        ("ONNX export: images of the 200 test recordings", exported.costs),
     ):
         if not title.startswith(only):
             continue

@@ -1,7 +1,7 @@
 // The page: what people press, and what they see.
 
 import { record } from "./recorder.js";
-import { load, Unusable } from "./sound.js";
+import { load, RATE, Unusable } from "./sound.js";
 
 const COUNT = 16; // images
 const find = (id) => document.getElementById(id);
@@ -19,8 +19,11 @@ let waiting = false; // something changed while the painter was at work
 painter.onmessage = ({ data: { ready, error, images, shape } }) => {
   if (ready) return tell("Ready.");
   painting = false;
+  grid.ariaBusy = waiting;
   if (error) return tell(`The model could not be run: ${error}`);
   show(images, shape);
+  grid.setAttribute("aria-label", `${shape[0]} drawings of what was heard`);
+  tell(`Heard ${seconds(wave)}.`);
   if (waiting) paint();
 };
 painter.onerror = () => tell("The model could not be loaded. Is this page served by a web server?");
@@ -33,6 +36,7 @@ function tell(text) {
 function paint() {
   find("value").textContent = Number(dial.value).toFixed(2);
   if (!wave) return;
+  grid.ariaBusy = true;
   waiting = painting;
   if (painting) return;
   painting = true;
@@ -56,7 +60,6 @@ function show(images, [n, channels, height, width]) {
     return canvas;
   });
   grid.replaceChildren(...drawn);
-  grid.setAttribute("aria-label", `${n} drawings of what was heard`);
 }
 
 /** The loudness of what was heard over time, as bars. */
@@ -75,11 +78,17 @@ function plot() {
   }
 }
 
+function seconds(wave) {
+  return `${(wave.length / RATE).toFixed(1)} s`;
+}
+
 async function hear(bytes) {
+  tell("Reading the sound…");
   try {
-    wave = await load(await bytes);
-    tell(`Heard ${(wave.length / 8000).toFixed(1)} s.`);
+    wave = await load(bytes);
+    tell(`Heard ${seconds(wave)}; drawing…`);
     plot();
+    grid.scrollIntoView({ block: "nearest" });
     again.disabled = false;
     paint();
   } catch (error) {
@@ -90,14 +99,16 @@ async function hear(bytes) {
 
 button.onclick = async () => {
   if (recording) return recording.stop();
+  recording = { stop() {} }; // while the browser asks for permission
   try {
     recording = await record((level) => button.style.setProperty("--level", level));
   } catch (error) {
+    recording = null;
     return tell(`The microphone cannot be used (${error.message}). Choose a sound file instead.`);
   }
   mark("Stop", true);
   tell("Listening… say a digit.");
-  const bytes = recording.bytes.finally(() => {
+  const bytes = await recording.bytes.finally(() => {
     recording = null;
     mark("Record", false);
   });
@@ -110,9 +121,10 @@ function mark(label, pressed) {
 }
 
 file.onchange = async () => {
-  if (file.files.length) await hear(file.files[0].arrayBuffer());
+  if (file.files.length) await hear(await file.files[0].arrayBuffer());
   file.value = ""; // so that the same file can be chosen again
 };
+show(new Float32Array(COUNT), [COUNT, 1, 1, 1]); // black, until there is something to see
 dial.oninput = paint;
 again.onclick = () => {
   seed += 1;

@@ -3,24 +3,38 @@
 import * as ort from "./ort.js";
 
 ort.env.wasm.numThreads = 1; // more need headers that static hosts do not send
-const started = ort.InferenceSession.create(new URL("model.onnx", import.meta.url).href);
-started.then(() => postMessage({ ready: true }), (error) => postMessage({ error: String(error) }));
+const started = start();
+started.then(() => postMessage({ ready: true }), tell);
 
-onmessage = async ({ data: { wave, n, seed, diversity } }) => {
+onmessage = async ({ data }) => {
   try {
-    const session = await started;
-    const size = session.inputMetadata.find((input) => input.name === "noise").shape[2];
-    const noise = normal(n * size, seed).map((z) => diversity * z);
-    const { images } = await session.run({
-      waveform: new ort.Tensor("float32", wave, [1, wave.length]),
-      lengths: new ort.Tensor("int64", [wave.length], [1]),
-      noise: new ort.Tensor("float32", noise, [1, n, size]),
-    });
+    const { images } = await draw(await started, data);
     postMessage({ images: images.data, shape: images.dims.slice(1) });
   } catch (error) {
-    postMessage({ error: String(error) });
+    tell(error);
   }
 };
+
+/** The model, run once: a browser translates code well only after it has seen it at work. */
+async function start() {
+  const session = await ort.InferenceSession.create(new URL("model.onnx", import.meta.url).href);
+  await draw(session, { wave: new Float32Array(4000), n: 16, seed: 0, diversity: 0 });
+  return session;
+}
+
+function draw(session, { wave, n, seed, diversity }) {
+  const size = session.inputMetadata.find((input) => input.name === "noise").shape[2];
+  const noise = normal(n * size, seed).map((z) => diversity * z);
+  return session.run({
+    waveform: new ort.Tensor("float32", wave, [1, wave.length]),
+    lengths: new ort.Tensor("int64", [wave.length], [1]),
+    noise: new ort.Tensor("float32", noise, [1, n, size]),
+  });
+}
+
+function tell(error) {
+  postMessage({ error: String(error) });
+}
 
 /** `count` standard normal numbers (Box and Muller 1958), the same for the same seed. */
 function normal(count, seed) {
