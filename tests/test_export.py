@@ -98,7 +98,7 @@ def test_every_family_draws_what_pytorch_draws(name: str, exported: Exported) ->
     with torch.inference_mode():
         for diversity in (1.0, 0.3):
             wanted = model.generator.sample(model.spectrogram(waves), noises, diversity).numpy()
-            images = drawn(file, waves, diversity * noises.numpy())
+            images = drawn(file, waves, (diversity * noises).numpy())
             assert images.shape == (4, 5, 3, 32, 48)
             np.testing.assert_allclose(images, wanted, atol=export.TOLERANCE, rtol=0)
 

@@ -3,7 +3,6 @@
 import logging
 import math
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +158,7 @@ def _describe(written: onnx.ModelProto, model: Model) -> None:
     helper.set_model_props(written, _metadata(model))
 
 
-def _metadata(model: Model) -> Mapping[str, str]:
+def _metadata(model: Model) -> dict[str, str]:
     held = model.artefact
     evaluations = model.generator.evaluations
     return {
