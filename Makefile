@@ -7,11 +7,11 @@ setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,video]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,video,dev]'
 	touch $@
 
 demo: .venv/.installed  ## data -> train -> score -> pictures -> runs/demo/report.html

@@ -64,18 +64,18 @@ def _generated(
 ) -> Iterator[tuple[int, Images]]:
     """Row and images of each good file; the errors of the others go into their records."""
     with bar("generating", len(files)) as progress:
-        for row, waveform in usable(files, records):
+        for row, waveform in usable(files, records, model.rate):
             yield row, model.draw([waveform], n, seed=seed, first=row, diversity=diversity)[0]
             progress.advance()
 
 
 def usable(
-    files: Sequence[str], records: list[dict[str, Any]]
+    files: Sequence[str], records: list[dict[str, Any]], rate: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Row and clip of each good file; a bad one gets a line on standard error, and its record."""
+    """Row and clip at `rate` of each good file; a bad one gets a line on standard error."""
     for row, file in enumerate(files):
         try:
-            waveform = audio.load(file)
+            waveform = audio.load(file, rate=rate)
         except audio.AudioError as error:
             records[row]["error"] = str(error)
             print(f"synesthete: {error}", file=sys.stderr)

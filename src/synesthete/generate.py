@@ -45,6 +45,7 @@ class Model:
         self.artefact = held
         self.generator = held.model
         self.log_mel = LogMel(held.preset.spectrogram)
+        self.rate = held.preset.spectrogram.rate
         if evaluations is None:
             return
         if self.generator.evaluations is None:
@@ -84,7 +85,7 @@ class Model:
         """
         check(n, diversity)
         clips, single = _as_list(source)
-        waveforms = [audio.load(clip, sample_rate) for clip in clips]
+        waveforms = [audio.load(clip, sample_rate, rate=self.rate) for clip in clips]
         images = self.draw(waveforms, n, seed=seed, diversity=diversity)
         return images[0] if single else images
 
@@ -128,7 +129,7 @@ class Model:
     ) -> NDArray[np.float32]:
         """Place a clip in the latent space: float32[D]; float32[B, D] for a list of clips."""
         clips, single = _as_list(source)
-        waveforms = [audio.load(clip, sample_rate) for clip in clips]
+        waveforms = [audio.load(clip, sample_rate, rate=self.rate) for clip in clips]
         vectors = self.embed_spectrogram(self.spectrogram(waveforms))
         return vectors[0] if single else vectors
 

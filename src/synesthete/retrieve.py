@@ -76,7 +76,7 @@ def retrieve(
     records: list[dict[str, Any]] = [{"file": f, "error": "", "neighbours": []} for f in files]
     written: dict[int, Path] = {}
     with bar("retrieving", len(files)) as progress:
-        for row, waveform in usable(files, records):
+        for row, waveform in usable(files, records, model.rate):
             nearest, scores = _nearest(model, waveform, shown, k)
             records[row]["neighbours"] = [
                 {"id": shown.ids[item], "score": round(float(score), 4)}

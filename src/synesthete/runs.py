@@ -4,6 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(
     Labels play no part: only the alignment's recordings, images and edges are read.
 
     Args:
-        preset: the recipe.
+        preset: the recipe; its front end is fitted to the recordings.
         alignment: split "train" is used; other splits may be absent.
         facts: what is known about the data, for the record (`digest` identifies it).
         out: the run folder.
@@ -52,6 +53,7 @@ def run(
         UserError: `out` holds another run, or one that `resume` was not given for.
         Interrupted: asked to stop; `resume` goes on.
     """
+    preset = fitted(preset, alignment)
     _claim(out, {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}, resume)
     if (out / artefact.CONFIG).is_file():
         return artefact.read(str(out))
@@ -80,6 +82,12 @@ def run(
     }
     artefact.write(Artefact(trained, preset, shapes, happened, facts), out)
     return artefact.read(str(out))
+
+
+def fitted(preset: Preset, alignment: Alignment) -> Preset:
+    """The recipe with a front end for recordings of this rate and these lengths."""
+    longest = max(map(len, alignment.waveforms), default=0) / alignment.rate
+    return replace(preset, spectrogram=preset.spectrogram.fitted(alignment.rate, longest))
 
 
 def stream(

@@ -1,4 +1,4 @@
-"""Turn any recording (file, bytes or array) into a mono 8 kHz waveform, trimmed of silence."""
+"""Turn any recording (file, bytes or array) into a mono waveform, trimmed of silence."""
 
 import io
 import math
@@ -16,10 +16,10 @@ import soxr  # type: ignore[import-untyped]
 from synesthete.errors import UserError
 
 RATE = 8_000
-"""Samples per second of every waveform, Hz: FSDD's own rate, and enough to tell words apart."""
+"""Samples per second unless told otherwise, Hz: FSDD's own rate, and enough to tell words apart."""
 
-TRIM_FRAME = 80
-"""Samples (10 ms), the grain of trimming: about one period of a low voice."""
+TRIM_FRAMES = 100
+"""Frames a second (10 ms each), the grain of trimming: about one period of a low voice."""
 TRIM_DB = 40.0
 """Frames this far below the loudest one are silence. FSDD comes trimmed, and 96% of it is left
 untouched; the rest loses the room noise at its ends."""
@@ -74,7 +74,7 @@ class Empty(AudioError):
 
 
 class Silent(AudioError):
-    """Nothing audible is left of it in mono at 8 kHz."""
+    """Nothing audible is left of it in mono at the rate asked for."""
 
 
 class TooShort(AudioError):
@@ -103,8 +103,9 @@ def load(
     limits: Limits = LIMITS,
     *,
     trim: bool = True,
+    rate: int = RATE,
 ) -> Wave:
-    """Load a recording as float32[T] at 8 kHz: mono, resampled, trimmed, not normalised in gain.
+    """Load a recording as float32[T] at `rate`: mono, resampled, trimmed, not normalised in gain.
 
     `source` is a path or the bytes of anything libsndfile reads (wav, flac, ogg, mp3, aiff, ...),
     or an array [T] or [T, channels] with its `sample_rate` in Hz: floats are taken as they are
@@ -116,32 +117,38 @@ def load(
     """
     name = _name(source)
     if isinstance(source, np.ndarray):
-        samples, rate = _from_array(source, sample_rate, limits)
+        samples, own_rate = _from_array(source, sample_rate, limits)
     elif sample_rate is not None:
         raise UnsupportedSampleRate(
             f"{name}: sample_rate={sample_rate} given; wanted none, a file states its own"
         )
     else:
-        samples, rate = _from_file(source, limits)
-    wave: Wave = soxr.resample(_mono(name, samples, limits), rate, RATE, quality="HQ")
-    _check_audible(name, wave, limits)
+        samples, own_rate = _from_file(source, limits)
+    wave = resample(_mono(name, samples, limits), own_rate, rate)
+    _check_audible(name, wave, rate, limits)
     if trim:
-        wave = trim_silence(wave)
-    _check_seconds(name, len(wave) / RATE, limits)
+        wave = trim_silence(wave, rate)
+    _check_seconds(name, len(wave) / rate, limits)
     return wave
 
 
-def trim_silence(waveform: Wave) -> Wave:
+def resample(waveform: Wave, rate: float, wanted: float) -> Wave:
+    """float32[T] at `rate` Hz to `wanted` Hz: soxr's HQ, band-limited and without delay."""
+    return np.asarray(soxr.resample(waveform, rate, wanted, quality="HQ"), np.float32)
+
+
+def trim_silence(waveform: Wave, rate: int = RATE) -> Wave:
     """Cut from both ends of float32[T] what is silent relative to the clip's own loudest moment.
 
     Keeps everything from the first to the last 10 ms frame whose power is within `TRIM_DB` of the
     loudest, and `TRIM_MARGIN` frames around. Gain plays no part; trimming twice changes nothing.
     """
-    frames = np.pad(waveform, (0, -len(waveform) % TRIM_FRAME)).reshape(-1, TRIM_FRAME)
+    size = rate // TRIM_FRAMES
+    frames = np.pad(waveform, (0, -len(waveform) % size)).reshape(-1, size)
     power = np.square(frames, dtype=np.float64).mean(axis=1)
     loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
     start, stop = max(0, loud[0] - TRIM_MARGIN), loud[-1] + 1 + TRIM_MARGIN
-    return waveform[start * TRIM_FRAME : stop * TRIM_FRAME]
+    return waveform[start * size : stop * size]
 
 
 def _name(source: object) -> str:
@@ -241,10 +248,10 @@ def _mono(name: str, samples: npt.NDArray[Any], limits: Limits) -> Wave:
     return np.asarray(mono - mono.mean(), np.float32)
 
 
-def _check_audible(name: str, wave: Wave, limits: Limits) -> None:
+def _check_audible(name: str, wave: Wave, rate: int, limits: Limits) -> None:
     peak = 20 * math.log10(max(np.abs(wave).max(), np.finfo(np.float32).tiny))
     if peak < limits.silence_dbfs:
         raise Silent(
-            f"{name}: its peak, in mono at {RATE} Hz, is {peak:.0f} dBFS; "
+            f"{name}: its peak, in mono at {rate} Hz, is {peak:.0f} dBFS; "
             f"wanted at least {limits.silence_dbfs:g} dBFS"
         )

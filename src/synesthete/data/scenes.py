@@ -13,8 +13,8 @@ HIGHEST_SNR = 45.0
 """The quietest noise that is added, dB below the clip."""
 LOWEST_TRIM = 60.0
 """A threshold that cuts nothing off, dB below the loudest moment of a clip."""
-MOMENT = RATE // 100
-"""Samples of a moment whose level counts: 10 ms."""
+MOMENTS = 100
+"""Moments a second whose levels count."""
 PADDING = 0.3
 """The longest stretch of the room alone before and after a clip, s."""
 
@@ -43,22 +43,22 @@ class SceneConfig:
     """Largest share of a clip that sloppy trimming cuts off at either end."""
 
 
-def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
-    """A clip float32[T] at 8 kHz, recorded anew: trimmed as every clip is, then cropped."""
+def again(wave: Wave, config: SceneConfig, rng: np.random.Generator, rate: int = RATE) -> Wave:
+    """A clip float32[T] at `rate`, recorded anew: trimmed as every clip is, then cropped."""
     if config.speed:
-        wave = soxr.resample(wave, RATE, RATE * _log_uniform(1 + config.speed, rng), quality="MQ")
+        wave = soxr.resample(wave, rate, rate * _log_uniform(1 + config.speed, rng), quality="MQ")
     if config.tilt:
-        wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt))
+        wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt), rate)
     undisturbed = config.clean and rng.random() < config.clean
     if config.room and not undisturbed:
-        wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng)
+        wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng, rate)
     if config.trim < LOWEST_TRIM:
-        wave = _trimmed(wave, *rng.uniform(config.trim, LOWEST_TRIM, size=2))
+        wave = _trimmed(wave, *rng.uniform(config.trim, LOWEST_TRIM, size=2), rate=rate)
     if config.snr < HIGHEST_SNR and not undisturbed:
-        margins = rng.integers(0, int(PADDING * RATE), size=2)
+        margins = rng.integers(0, int(PADDING * rate), size=2)
         snr = rng.uniform(config.snr, HIGHEST_SNR)
         wave = degrade.disturbed(np.pad(wave, margins), _noise(len(wave) + margins.sum(), rng), snr)
-    wave = trim_silence(np.asarray(wave, np.float32))
+    wave = trim_silence(np.asarray(wave, np.float32), rate)
     start, stop = (rng.uniform(0, config.crop, size=2) * len(wave)).astype(int)
     return wave[start : len(wave) - stop]
 
@@ -68,21 +68,22 @@ def _log_uniform(most: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(-1, 1) * np.log(most)))
 
 
-def _tilted(wave: Wave, slope: float) -> Wave:
+def _tilted(wave: Wave, slope: float, rate: int) -> Wave:
     """The spectrum turned around 1 kHz by `slope` dB an octave."""
     spectrum = np.fft.rfft(wave)
-    hertz = np.fft.rfftfreq(len(wave), 1 / RATE)
+    hertz = np.fft.rfftfreq(len(wave), 1 / rate)
     octaves = np.log2(np.clip(hertz, 60, None) / 1_000)
     turned = np.fft.irfft(spectrum * 10 ** (slope * octaves / 20), len(wave))
     return np.asarray(turned, np.float32)
 
 
-def _trimmed(wave: Wave, start: float, end: float) -> Wave:
+def _trimmed(wave: Wave, start: float, end: float, rate: int = RATE) -> Wave:
     """From the first moment within `start` dB of the loudest to the last within `end` dB."""
-    power = np.square(np.pad(wave, (0, -len(wave) % MOMENT)).reshape(-1, MOMENT)).mean(1)
+    moment = rate // MOMENTS
+    power = np.square(np.pad(wave, (0, -len(wave) % moment)).reshape(-1, moment)).mean(1)
     level = 10 * np.log10(power / power.max() + 1e-12)
     first, last = np.flatnonzero(level >= -start)[0], np.flatnonzero(level >= -end)[-1]
-    return wave[first * MOMENT : (last + 1) * MOMENT] if first <= last else wave
+    return wave[first * moment : (last + 1) * moment] if first <= last else wave
 
 
 def _noise(length: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,29 @@ class SpectrogramConfig:
                 "spectrogram: bands, columns, windows_per_column and dynamic_range_db "
                 "must be greater than 0"
             )
+
+    def fitted(self, rate: int, seconds: float) -> "SpectrogramConfig":
+        """The same for recordings at `rate` Hz of up to `seconds`; what a recipe chose stays.
+
+        Windows keep their length in time and the bands their share of the spectrum; a column
+        takes as many windows as leave no gap in the longest recording.
+        """
+        usual = SpectrogramConfig()
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen = {name: value for name, value in own.items() if value != getattr(usual, name)}
+        scale = chosen.get("rate", rate) / usual.rate
+        window = chosen.get("window", 2 * round(usual.window * scale / 2))
+        found = {
+            "rate": rate,
+            "window": window,
+            "dft": 2 * window,
+            "high_hz": usual.high_hz * scale,
+            "windows_per_column": max(
+                usual.windows_per_column,
+                math.ceil(seconds * usual.rate * scale / (self.columns * window)),
+            ),
+        }
+        return replace(self, **(found | chosen))
 
     @property
     def windows(self) -> int:
