@@ -37,9 +37,11 @@ LAYERS = (
     ("metrics.jackknife",),
     ("metrics",),
     ("runs", "material", "pairs", "generate", "figures", "matching", "similarity"),
-    ("deliver", "evaluate", "report"),
+    ("deliver", "evaluate", "report", "inspection"),
     ("baselines", "dial", "robustness", "evaluate_images", "evaluate_matches", "retrieve"),
+    ("evaluate_pairs",),
     ("demo",),
+    ("demo_pairs",),
     ("reproduce.*",),
     ("reproduce.stage",),
     ("reproduce.story",),
@@ -54,7 +56,16 @@ TRAINING = (
 ).split()
 """What touches a model while it is being trained."""
 
-LABELLED = {"data.labels", "data.mnist", "data.fsdd", "data.mix", "data.toy", "judges", "material"}
+LABELLED = {
+    "data.labels",
+    "data.mnist",
+    "data.fsdd",
+    "data.mix",
+    "data.toy",
+    "judges",
+    "material",
+    "data.own",
+}
 """What knows labels, or names that tell them."""
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -33,16 +34,14 @@ def film(
     """Write uint8[T, H, W, 3] at 10 frames a second with sound float[N] at 16 kHz."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        picture = container.add_stream(codecs[0], rate=FPS)
+        picture: Any = container.add_stream(codecs[0], rate=FPS)
         picture.height, picture.width = frames.shape[1:3]
         picture.pix_fmt = "yuv420p"
-        sound = (
-            container.add_stream(codecs[1], rate=RATE, layout="mono") if wave is not None else None
-        )
+        sound: Any = wave is not None and container.add_stream(codecs[1], rate=RATE, layout="mono")
         for pixels in frames:
             container.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(picture.encode(None))
-        if sound is not None and wave is not None:
+        if wave is not None:
             samples = (wave * 32_767).astype(np.int16)[None]
             frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
             frame.sample_rate = RATE

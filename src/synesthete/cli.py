@@ -53,7 +53,12 @@ def demo(a: argparse.Namespace) -> None:
     from synesthete.demo import demo as run
 
     preset = config.from_table(config.read(a.preset))
-    path = run(preset, _mix(a), a.out, a.seed, _command(a))
+    if a.pairs:
+        from synesthete.demo_pairs import demo as on_pairs
+
+        path = on_pairs(preset, a.pairs, a.out, a.seed, _command(a))
+    else:
+        path = run(preset, _mix(a), a.out, a.seed, _command(a))
     card = json.loads((a.out / "scorecard.json").read_text(encoding="utf-8"))
     _print_scorecard(card)
     print(path)
@@ -122,16 +127,19 @@ def _form(a: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def pairs_inspect(a: argparse.Namespace) -> None:
-    """Look at an alignment: counts, graph, provenance, leakage."""
+    """Look at an alignment: counts, graph, provenance, pictures, and what to beware of."""
+    from synesthete import inspection
     from synesthete.data import storage
 
     alignment = storage.load(a.dir)
-    alignment.check_leakage()
     told = {
         **alignment.summary(),
         "provenance": dict(alignment.provenance),
         "digest": alignment.digest(),
+        "warnings": inspection.warnings(alignment),
     }
+    if a.sheet:
+        inspection.sheet(alignment, a.sheet)
     if a.json:
         _write_json(told, a.json)
     else:
@@ -179,19 +187,31 @@ def _train_judge(a: argparse.Namespace, table: dict[str, Any], out: Path) -> Non
 
 def evaluate(a: argparse.Namespace) -> None:
     """The scorecard of a model, or of several seeds of one recipe together."""
-    from synesthete import artefact, material
+    from synesthete import artefact, evaluate_pairs, material
     from synesthete import evaluate as scoring
     from synesthete.generate import check
 
     held = [artefact.read(name) for name in a.model]
     folder = a.pairs or material.default(_mix_of(a, held[0].data))
     material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
+    if a.matcher or not evaluate_pairs.digits(folder):
+        if a.degraded or a.dial:
+            raise UserError("--degraded and --dial need labelled digits")
+        own = evaluate_pairs.named(held, folder, a.matcher, a.side, a.seed, a.diversity)
+        _tell_card(held, own, a)
+        return
     exam = scoring.prepare(*material.load(folder), split=a.side)
     check(1, a.diversity)
     if a.degraded or a.dial:
         _table(held, exam, a)
         return
-    card = _card(held, exam, a)
+    _tell_card(held, _card(held, exam, a), a)
+
+
+def _tell_card(held: Sequence[Any], card: dict[str, Any], a: argparse.Namespace) -> None:
+    """Write a scorecard where it belongs, and print it."""
+    from synesthete import artefact
+
     own = a.evaluations is None and a.diversity == 1
     if len(held) == 1 and a.side == "test" and own and not artefact.is_bundled(held[0]):
         artefact.write_scorecard(held[0], Path(held[0].name), card)
@@ -367,16 +387,26 @@ def _print_alignment(told: dict[str, Any]) -> None:
 
     console = Console()
     console.print(f"{told['rate']} Hz audio, images {told['image_shape']}, digest {told['digest']}")
-    table = Table("split", "recordings", "images", "edges", "groups", "seconds", "images each")
+    table = Table(
+        "split",
+        "recordings",
+        "images",
+        "edges",
+        "groups",
+        "seconds",
+        "images each",
+        "recordings each",
+    )
     for name, s in told["splits"].items():
         spread = [
             f"{v['min']:g} to {v['max']:g}, mean {v['mean']:g}" if v else "-"
-            for v in (s["seconds"], s["images_per_recording"])
+            for v in (s["seconds"], s["images_per_recording"], s["recordings_per_image"])
         ]
         counts = (f"{s[k]:,}" for k in ("recordings", "images", "edges", "groups"))
         table.add_row(name, *counts, *spread)
     console.print(table)
-    console.print("no recording, image or held-out group is on two sides of the split")
+    for warning in told["warnings"] or ("nothing to beware of: no leaks, copies, silence, …",):
+        console.print(warning, style="yellow" if told["warnings"] else None, soft_wrap=True)
     console.print_json(data=told["provenance"])
 
 
@@ -394,6 +424,7 @@ def _parser() -> argparse.ArgumentParser:
     p = _command_parser(commands, "demo", demo)
     p.add_argument("--preset", default="archetype", help="what to train (default: archetype)")
     p.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: runs/demo")
+    p.add_argument("--pairs", type=Path, help="an alignment of your own (default: the mix)")
     p.add_argument("--split", help=SPLITS)
     _seed(p)
     _crowd(p)
@@ -447,6 +478,7 @@ def _parser() -> argparse.ArgumentParser:
     _own(p)
     p = _command_parser(pairs, "inspect", pairs_inspect)
     p.add_argument("dir", type=Path, help="a folder that `synesthete pairs` wrote")
+    p.add_argument("--sheet", type=Path, metavar="FILE", help="draw some of its pairs as a PNG")
     p.add_argument("--json", metavar="FILE", help="write it as JSON; - for standard output")
 
     p = _command_parser(commands, "train", train)
@@ -467,6 +499,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--pairs", type=Path, help="an alignment (default: the one trained on)")
     p.add_argument("--split", help=f"of the default mix: {SPLITS}")
     p.add_argument("--validation", help="as it was built for tuning")
+    p.add_argument("--matcher", type=Path, metavar="RUN",
+                   help="an ave trained on these pairs, where they are no digits")  # fmt: skip
     p.add_argument("--degraded", action="store_true",
                    help="on noisy, coded, reverberant … clips: a row each")  # fmt: skip
     p.add_argument("--dial", action="store_true",

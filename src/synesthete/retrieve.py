@@ -14,6 +14,7 @@ from synesthete.data.batches import spectrograms
 from synesthete.deliver import sheet, usable, write_listing
 from synesthete.errors import UserError
 from synesthete.matching import Floats, Model, nearness
+from synesthete.pixels import seen
 from synesthete.progress import bar, busy
 
 COLUMNS = 10
@@ -48,9 +49,7 @@ def gallery(model: Model, folder: Path, what: str = "images") -> Gallery:
         found, wanted = side.images.shape[1:], tuple(model.artefact.shapes.image)
         if found != wanted:
             raise UserError(f"{folder}: images are {found}, this model looks at {wanted}")
-        grey = side.images.shape[1] == 1
-        pictures = side.images[:, 0] if grey else np.moveaxis(side.images, 1, -1)
-        return Gallery(side.image_ids, model.embed_image(side.images), pictures)
+        return Gallery(side.image_ids, model.embed_image(side.images), seen(side.images))
 
 
 def retrieve(

@@ -96,6 +96,10 @@ class Alignment:
         )
         return self._taken(audio, image)
 
+    def recordings(self, rows: npt.NDArray[np.int64]) -> Alignment:
+        """Return these recordings alone, in this order."""
+        return self._taken(rows, np.arange(0))
+
     def _taken(self, audio: npt.NDArray[np.int64], image: npt.NDArray[np.int64]) -> Alignment:
         """Return these rows in this order, and the edges between them, sorted."""
         new_row = [np.full(size, -1) for size in self._sizes]

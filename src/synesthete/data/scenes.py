@@ -53,7 +53,8 @@ def again(wave: Wave, config: SceneConfig, rng: np.random.Generator, rate: int =
     if config.room and not undisturbed:
         wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng, rate)
     if config.trim < LOWEST_TRIM:
-        wave = _trimmed(wave, *rng.uniform(config.trim, LOWEST_TRIM, size=2), rate=rate)
+        start_db, end_db = rng.uniform(config.trim, LOWEST_TRIM, size=2)
+        wave = _trimmed(wave, start_db, end_db, rate)
     if config.snr < HIGHEST_SNR and not undisturbed:
         margins = rng.integers(0, int(PADDING * rate), size=2)
         snr = rng.uniform(config.snr, HIGHEST_SNR)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -126,13 +126,13 @@ def clips(path: Path, form: Form, cut: Cut) -> Clips:
 
 
 @contextmanager
-def _stream(path: Path, kind: str) -> Iterator[tuple[Any, Any]]:
+def _stream(path: Path, kind: Literal["audio", "video"]) -> Iterator[tuple[Any, Any]]:
     """An open container, and its best stream of a kind; faults in reading become VideoErrors."""
     if not path.stat().st_size:
         raise VideoError("empty: 0 bytes")
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.best(kind)
+            stream: Any = container.streams.best(kind)
             if stream is None:
                 raise VideoError(f"no {'sound' if kind == 'audio' else 'picture'}")
             stream.thread_type = "NONE"  # a core a video; the same frames on every machine

@@ -114,7 +114,7 @@ def _keep(
     task: Task, fault: str, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 ) -> None:
     with whole_file(task.result) as draft, draft.open("wb") as file:
-        np.savez(file, fault=np.array(fault), **arrays)
+        np.savez(file, allow_pickle=False, fault=np.array(fault), **arrays)
 
 
 def _gathered(folder: Path, tasks: Sequence[Task]) -> Found:
