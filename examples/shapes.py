@@ -22,7 +22,7 @@ COLOURS = {  # RGB, and the strengths of the first six harmonics
     "red": ((230, 60, 50), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
     "green": ((70, 200, 80), (1.0, 0.0, 0.6, 0.0, 0.4, 0.0)),
     "blue": ((70, 110, 240), (1.0, 0.8, 0.6, 0.5, 0.4, 0.3)),
-    "yellow": ((235, 210, 60), (0.4, 1.0, 0.0, 0.7, 0.0, 0.5)),
+    "yellow": ((235, 210, 60), (1.0, 0.9, 0.0, 0.0, 0.0, 0.0)),
 }
 
 Floats = npt.NDArray[np.floating]
@@ -52,7 +52,8 @@ def draw(colour: str, height: float, across: float, shape: str) -> Pixels:
     norms = (np.hypot(x, y), np.maximum(np.abs(x), np.abs(y)) * 1.1, (np.abs(x) + np.abs(y)) * 0.8)
     inside = np.clip((0.16 - norms[int(shape) % 3]) * SIDE + 0.5, 0, 1)[..., None]
     ground = np.array([18, 18, 24])
-    return np.rint(ground + inside * (np.array(COLOURS[colour][0]) - ground)).astype(np.uint8)
+    pixels = ground + inside * (np.array(COLOURS[colour][0]) - ground)
+    return np.asarray(np.rint(pixels), np.uint8)
 
 
 def sing(colour: str, height: Floats, rng: np.random.Generator) -> Floats:

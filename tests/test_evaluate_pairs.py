@@ -10,7 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synesthete import artefact, cli, evaluate, evaluate_pairs, judges, matching
+from synesthete import artefact, cli, config, demo_pairs, evaluate, evaluate_pairs, judges, matching
 from synesthete.data import own, storage
 from synesthete.data.own import Form, Found, Item
 from synesthete.data.sides import Shares
@@ -19,6 +19,7 @@ from synesthete.evaluate_pairs import Exam
 from synesthete.pixels import planes, seen
 
 KINDS, RATE = 3, 16_000
+READ = config.read
 
 
 def material(each: int, form: Form, *, labelled: bool) -> Found:
@@ -104,10 +105,11 @@ class Oracle(matching.Model):
 
     def embed_audio(self, spectrogram: Tensor) -> matching.Floats:
         band = spectrogram[:, 0].mean(2).argmax(1).numpy()
-        return np.searchsorted(np.unique(band), band).astype(np.float32)[:, None]
+        order = np.searchsorted(np.unique(band), band)
+        return np.asarray(order[:, None], np.float32)
 
     def match(self, audio: matching.Floats, image: matching.Floats) -> matching.Floats:
-        near = 0.5 - np.abs(audio[:, :1] - image[:, 0])
+        near: matching.Floats = 0.5 - np.abs(audio[:, :1] - image[:, 0])
         return -near if self.wrong else near
 
 
@@ -198,3 +200,27 @@ def test_without_labels_a_matcher_is_asked_for_and_must_be_of_these_pairs(
     card = json.loads(capsys.readouterr().out)
     assert 0 <= card["correspondence"]["accuracy"] <= 1
     assert card["retrieval"]["audio_to_image"]["n"] == card["n_recordings"]
+
+
+def test_the_whole_job_leaves_a_model_its_matcher_a_scorecard_and_a_page(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_pairs, "MATCHER_STEPS", 2)
+    monkeypatch.setattr(judges, "OWN", replace(judges.OWN, steps=2, batch_size=8))
+    table = config.override(
+        config.read("archetype"), {"training.steps": "2"}, {"training": config.TrainingConfig}
+    )
+    monkeypatch.setattr(config, "read", lambda name: table if name == "archetype" else READ(name))
+    run = tmp_path / "run"
+    assert cli.main(["demo", "--pairs", str(pairs), "--out", str(run)]) == 0
+    card = json.loads((run / "scorecard.json").read_text())
+    assert card["correspondence"]["n"] == card["n_pairs"]
+    assert card["agreement"] is not None
+    page = (run / "report.html").read_text()
+    assert page.count("data:image/png") > 2 * demo_pairs.ROWS
+    assert "handwriting" not in page
+    assert "Belongs to its sound" in page
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(run), "--pairs", str(pairs), "--json", "-"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["fld"] == card["fld"]  # by the matcher in the run

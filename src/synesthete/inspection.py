@@ -132,7 +132,7 @@ def _thumbnails(images: Pixels) -> Floats:
     rows, columns = (np.linspace(0, side, 9).astype(int)[:-1] for side in images.shape[2:])
     total = np.add.reduceat(np.add.reduceat(images, rows, 2, np.uint32), columns, 3, np.uint32)
     areas = np.outer(np.diff([*rows, images.shape[2]]), np.diff([*columns, images.shape[3]]))
-    return (total / (255 * areas)).astype(np.float32)
+    return np.asarray(total / (255 * areas), np.float32)
 
 
 def _pictures(alignment: Alignment) -> Floats:
