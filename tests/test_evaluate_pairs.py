@@ -10,12 +10,22 @@ import soundfile
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synesthete import artefact, cli, config, demo_pairs, evaluate, evaluate_pairs, judges, matching
-from synesthete.data import own, storage
+from synesthete import (
+    artefact,
+    cli,
+    config,
+    demo_pairs,
+    evaluate,
+    evaluate_pairs,
+    judges,
+    matching,
+    pairs_exam,
+)
+from synesthete.data import joining, storage
 from synesthete.data.own import Form, Found, Item
 from synesthete.data.sides import Shares
 from synesthete.data.spectrogram import SpectrogramConfig
-from synesthete.evaluate_pairs import Exam
+from synesthete.pairs_exam import Exam
 from synesthete.pixels import planes, seen
 
 KINDS, RATE = 3, 16_000
@@ -44,7 +54,7 @@ def material(each: int, form: Form, *, labelled: bool) -> Found:
 
 
 def stored(folder: Path, form: Form, each: int = 8, *, labelled: bool = False) -> Path:
-    made = own.join(
+    made = joining.join(
         material(each, form, labelled=labelled), form, Shares(0.3), {"audio_source": "tones"}
     )
     storage.save(made.alignment, folder, beside=made.save_beside)
@@ -93,8 +103,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Oracle(matching.Model):
     """A matcher that knows: one number tells the kind, and belonging is being near in it."""
 
-    def __init__(self, wrong: bool = False) -> None:
-        self.wrong = wrong
+    def __init__(self) -> None:
+        """Nothing was trained."""
 
     def embed_image(self, images: NDArray[np.uint8]) -> matching.Floats:
         """The brightest colour, and what there is besides, so that there is spread."""
@@ -110,12 +120,12 @@ class Oracle(matching.Model):
 
     def match(self, audio: matching.Floats, image: matching.Floats) -> matching.Floats:
         near: matching.Floats = 0.5 - np.abs(audio[:, :1] - image[:, 0])
-        return -near if self.wrong else near
+        return near
 
 
 @pytest.fixture
 def exam(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> Exam:
-    bare = evaluate_pairs.prepare(pairs, None, judged=False)
+    bare = pairs_exam.prepare(pairs, None, judged=False)
     config = SpectrogramConfig().fitted(RATE, 0.4)
     monkeypatch.setattr(Oracle, "log_mel", type("Front", (), {"config": config}), raising=False)
     return replace(bare, matcher=Oracle(), labels=None)
@@ -176,7 +186,7 @@ def test_a_judge_of_the_users_labels_reads_real_images(
     assert {*card["agreement_per_class"]} == {"low", "middle", "high"}
     assert card["fld"] is None
     monkeypatch.setattr(judges, "fit", None)  # it was kept: nothing is trained again
-    exam = evaluate_pairs.prepare(pairs, None)
+    exam = pairs_exam.prepare(pairs, None)
     scored = evaluate_pairs.score(exam, exam.real)
     assert scored["agreement"] == scored["judge_accuracy"] == card["judge_accuracy"]
 

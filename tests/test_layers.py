@@ -18,6 +18,7 @@ LAYERS = (
     ("data.shards", "data.spectrogram", "data.labels"),
     ("data.alignment",),
     ("data.storage", "data.own"),
+    ("data.joining",),
     ("data.folder", "data.manifest", "data.video"),
     ("data.videos",),
     ("data.mix",),
@@ -39,6 +40,7 @@ LAYERS = (
     ("runs", "material", "pairs", "generate", "figures", "matching", "similarity"),
     ("deliver", "evaluate", "report", "inspection"),
     ("baselines", "dial", "robustness", "evaluate_images", "evaluate_matches", "retrieve"),
+    ("pairs_exam",),
     ("evaluate_pairs",),
     ("demo",),
     ("demo_pairs",),
@@ -65,6 +67,7 @@ LABELLED = {
     "judges",
     "material",
     "data.own",
+    "data.joining",
 }
 """What knows labels, or names that tell them."""
 

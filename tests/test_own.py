@@ -16,7 +16,7 @@ from PIL import Image
 
 from draws import few
 from synesthete import cli
-from synesthete.data import folder, labels, manifest, own, pictures, storage
+from synesthete.data import folder, joining, labels, manifest, own, pictures, storage
 from synesthete.data.alignment import Alignment, LeakageError
 from synesthete.data.own import Form, OwnError
 from synesthete.data.sides import Shares, SidesError, deal, together
@@ -42,7 +42,7 @@ def pairs(root: Path, names: Mapping[str, tuple[str, str]]) -> None:
 
 def met(alignment: Alignment, folder: Path) -> set[tuple[str, str]]:
     """The edges, as the names of the files they came from."""
-    rows = pq.read_table(folder / own.FILES).to_pylist()
+    rows = pq.read_table(folder / joining.FILES).to_pylist()
     name = {
         row["id"]: Path(row["file"]).relative_to(folder.parent / "in").as_posix() for row in rows
     }
@@ -161,7 +161,7 @@ def test_what_cannot_be_used_is_told_and_left_out(
     assert len(alignment.edges) == 5
     faults = {
         Path(row["file"]).name: row["fault"]
-        for row in pq.read_table(tmp_path / "out" / own.FILES).to_pylist()
+        for row in pq.read_table(tmp_path / "out" / joining.FILES).to_pylist()
         if row["fault"]
     }
     assert [*faults] == ["1.wav", "2.png", "3.wav"]
@@ -252,7 +252,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(
     as_csv(path, named)
     test = 0.5 if "hang" in match else 0
     with pytest.raises(error, match=match):
-        own.join(own.decoded(manifest.listing(path), Form()), Form(), Shares(test), {})
+        joining.join(own.decoded(manifest.listing(path), Form()), Form(), Shares(test), {})
 
 
 def test_images_are_turned_flattened_and_cropped_around_their_middle(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synesthete import cli
-from synesthete.data import own, storage, video, videos
+from synesthete.data import joining, storage, video, videos
 from synesthete.data.own import Form
 from synesthete.data.video import Cut, VideoError
 
@@ -150,7 +150,7 @@ def test_faulty_videos_are_told_and_the_others_are_split_by_video(
 ) -> None:
     one = build(films, tmp_path / "one")
     told = capsys.readouterr().err
-    rows = pq.read_table(tmp_path / "one" / own.FILES).to_pylist()
+    rows = pq.read_table(tmp_path / "one" / joining.FILES).to_pylist()
     faults = {Path(row["file"]).name: row["fault"] for row in rows if row["fault"]}
     assert {*faults} == {*FAULTY}
     for name, (_, match) in FAULTY.items():

@@ -187,14 +187,14 @@ def _train_judge(a: argparse.Namespace, table: dict[str, Any], out: Path) -> Non
 
 def evaluate(a: argparse.Namespace) -> None:
     """The scorecard of a model, or of several seeds of one recipe together."""
-    from synesthete import artefact, evaluate_pairs, material
+    from synesthete import artefact, evaluate_pairs, material, pairs_exam
     from synesthete import evaluate as scoring
     from synesthete.generate import check
 
     held = [artefact.read(name) for name in a.model]
     folder = a.pairs or material.default(_mix_of(a, held[0].data))
     material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
-    if a.matcher or not evaluate_pairs.digits(folder):
+    if a.matcher or not pairs_exam.digits(folder):
         if a.degraded or a.dial:
             raise UserError("--degraded and --dial need labelled digits")
         own = evaluate_pairs.named(held, folder, a.matcher, a.side, a.seed, a.diversity)

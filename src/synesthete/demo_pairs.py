@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from synesthete import artefact, config, evaluate_pairs, material, report, runs
+from synesthete import artefact, config, evaluate_pairs, material, pairs_exam, report, runs
 from synesthete.data import audio, storage
 from synesthete.data.batches import spectrograms
 from synesthete.demo import plane
 from synesthete.evaluate import Images, Rows, Scorecard
-from synesthete.evaluate_pairs import MATCHER, Exam
+from synesthete.evaluate_pairs import MATCHER
 from synesthete.generate import Model
+from synesthete.pairs_exam import Exam
 from synesthete.train import read_log
 
 MATCHER_STEPS = 400
@@ -38,7 +39,7 @@ def demo(preset: config.Preset, folder: Path, out: Path, seed: int, command: str
     matching = _matcher_preset()
     for recipe, place in ((preset, out), (matching, out / MATCHER)):
         runs.run(recipe, train, facts, place, seed=seed, resume=True, command=command)
-    exam = evaluate_pairs.prepare(folder, out / MATCHER)
+    exam = pairs_exam.prepare(folder, out / MATCHER)
     model = Model(artefact.read(str(out)))
     card = evaluate_pairs.evaluate(model, exam)
     artefact.write_scorecard(model.artefact, out, card)

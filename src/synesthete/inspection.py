@@ -1,6 +1,6 @@
 """Look an alignment over: a contact sheet of its pairs, and warnings of what makes scores lie."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ CLIPPED = 0.001  # share of a recording's samples at full scale that can be hear
 BUSY = 10  # times the median number of partners that one item may have
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 def warnings(alignment: Alignment) -> list[str]:
@@ -34,8 +35,10 @@ def warnings(alignment: Alignment) -> list[str]:
     return [
         *_leaks(alignment),
         *_faults(alignment),
-        *_copies("images", _thumbnails(alignment.images), alignment.image_splits),
-        *_copies("recordings", _pictures(alignment), alignment.audio_splits),
+        *_copies(
+            "images", alignment.image_splits, lambda rows: _thumbnails(alignment.images[rows])
+        ),
+        *_copies("recordings", alignment.audio_splits, lambda rows: _pictures(alignment, rows)),
         *_imbalance("recording", alignment.edges[:, 0], len(alignment.audio_ids)),
         *_imbalance("image", alignment.edges[:, 1], len(alignment.image_ids)),
     ]
@@ -61,7 +64,7 @@ def sheet(alignment: Alignment, path: Path, pairs: int = 40, columns: int = 10) 
         Image.fromarray(tile(large, columns, gap=4)).save(draft, "PNG")
 
 
-def _taken(alignment: Alignment, rows: npt.NDArray[np.int64]) -> Floats:
+def _taken(alignment: Alignment, rows: Rows) -> Floats:
     """The spectrograms of some recordings: float32[N, bands, columns] in 0..1."""
     which, place = np.unique(rows, return_inverse=True)
     some = alignment.recordings(which)
@@ -102,11 +105,11 @@ def _faults(alignment: Alignment) -> Iterator[str]:
         yield f"{constant} of {images} images are of one colour"
 
 
-def _copies(what: str, thumbnails: Floats, splits: tuple[str, ...]) -> Iterator[str]:
+def _copies(what: str, splits: tuple[str, ...], looks: Callable[[Rows], Floats]) -> Iterator[str]:
     """Items that are all but equal to another, and those of them that are on another side."""
-    count = len(thumbnails)
+    count = len(splits)
     rows = np.random.default_rng(0).permutation(count)[:MOST]
-    flat, side = thumbnails[rows].reshape(len(rows), -1), np.array(splits)[rows]
+    flat, side = looks(rows).reshape(len(rows), -1), np.array(splits)[rows]
     flat = flat - flat.mean(axis=0)  # far from the origin, squares would cancel
     squares = np.square(flat).sum(axis=1)
     alike, across = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
@@ -135,13 +138,13 @@ def _thumbnails(images: Pixels) -> Floats:
     return np.asarray(total / (255 * areas), np.float32)
 
 
-def _pictures(alignment: Alignment) -> Floats:
-    """Spectrograms as float32[R, 12, 12] in 0..1."""
-    full = _taken(alignment, np.arange(len(alignment.waveforms)))
+def _pictures(alignment: Alignment, rows: Rows) -> Floats:
+    """Spectrograms of some recordings as float32[N, 12, 12] in 0..1."""
+    full = _taken(alignment, rows)
     return np.asarray(full.reshape(len(full), 12, 4, 12, 4).mean((2, 4)))
 
 
-def _imbalance(what: str, ends: npt.NDArray[np.int64], count: int) -> Iterator[str]:
+def _imbalance(what: str, ends: Rows, count: int) -> Iterator[str]:
     """How unevenly partners are spread over the items of one kind."""
     degrees = np.bincount(ends, minlength=count)
     if lonely := int((degrees == 0).sum()):

@@ -8,15 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from synesthete.data import folder, manifest, own, storage, videos
+from synesthete.data import folder, joining, manifest, own, storage, videos
+from synesthete.data.joining import Own
 from synesthete.data.manifest import Columns
-from synesthete.data.own import Form, Listing, Own
+from synesthete.data.own import Form, Listing
 from synesthete.data.sides import Shares
 from synesthete.data.video import Cut
 from synesthete.progress import console
 
 SHOWN = 10
-"""Files that are named on the console; all are in `own.FILES`."""
+"""Files that are named on the console; all are in `joining.FILES`."""
 
 
 def from_folder(
@@ -48,14 +49,14 @@ def from_video(
     work = out.absolute().parent / f".videos-{out.name}"
     found = videos.found(source, form, cut, work, workers or os.cpu_count() or 1)
     about = {"audio_source": source.resolve().name, "rule": "frames and the sound around them"}
-    write(own.join(found, form, shares, provenance({**about, "cut": asdict(cut)}, form)), out)
+    write(joining.join(found, form, shares, provenance({**about, "cut": asdict(cut)}, form)), out)
     shutil.rmtree(work)
 
 
 def _from_listing(source: Path, found: Listing, out: Path, form: Form, shares: Shares) -> None:
     _say(f"paired {found.rule}")
     about = {"audio_source": source.resolve().name, "rule": found.rule}
-    write(own.join(own.decoded(found, form), form, shares, provenance(about, form)), out)
+    write(joining.join(own.decoded(found, form), form, shares, provenance(about, form)), out)
 
 
 def provenance(about: Mapping[str, Any], form: Form) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def write(made: Own, out: Path) -> None:
     for file, why in sorted(made.left_out.items())[:SHOWN]:
         _say(f"  {file}: {why}", style="dim")
     if len(made.left_out) > SHOWN:
-        _say(f"  … the others are listed in {out / own.FILES}", style="dim")
+        _say(f"  … the others are listed in {out / joining.FILES}", style="dim")
 
 
 def _say(text: str, style: str | None = None) -> None:
