@@ -70,10 +70,12 @@ def train(preset: str, pairs: Path, out: Path, *options: str) -> Path:
 @pytest.mark.parametrize(
     ("preset", "form", "options"),
     [
-        ("archetype", Form(48_000, 128, 3), []),
+        ("archetype", Form(48_000, 64, 3), []),
+        pytest.param("archetype", Form(16_000, 128, 3), [], marks=pytest.mark.slow),
         ("archetype", Form(16_000, 28, 1), []),
-        ("deck-vae", Form(16_000, 64, 3), []),
-        ("vae-gan", Form(22_050, 64, 3), ["--images-per-recording", "1"]),
+        pytest.param("deck-vae", Form(16_000, 64, 3), [], marks=pytest.mark.slow),
+        pytest.param("vae-gan", Form(22_050, 64, 3), ["--images-per-recording", "1"],
+                     marks=pytest.mark.slow),
         ("flow", Form(16_000, 64, 3), ["--copies", "1", "--images-per-recording", "1",
                                        "--plain-steps", "1", "--first-phase-steps", "1"]),
     ],

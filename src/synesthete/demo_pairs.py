@@ -23,7 +23,7 @@ MATCHER_STEPS = 400
 """Of its training: enough to tell pairs apart, where `ave` is for retrieval."""
 
 ROWS, COLUMNS = 12, 6
-"""Recordings that the report shows, and drawings of each."""
+"""Recordings that the report shows, and drawings of each where they differ."""
 
 
 def demo(preset: config.Preset, folder: Path, out: Path, seed: int, command: str) -> Path:
@@ -109,7 +109,8 @@ def _examples(
 ) -> list[report.Example]:
     """What was heard (`pictures` are the spectrograms), drawn and seen in each of `pairs`."""
     recordings = exam.recordings[pairs]
-    images: Images = model.sample(pictures[recordings.tolist()], COLUMNS)
+    columns = COLUMNS if model.generator.noise_size else 1
+    images: Images = model.sample(pictures[recordings.tolist()], columns)
     return [
         report.Example(
             spectrogram=pictures[recording, 0].numpy(),
