@@ -14,6 +14,14 @@ setup: .venv/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,dev]'
 	touch $@
 
+# Gradio asks for pillow below 13, so the page has an environment of its own, where that one pin
+# differs.
+.venv-app/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-app
+	sed 's/^pillow==.*/pillow==12.3.0/' constraints.txt > .venv-app/constraints.txt
+	.venv-app/bin/pip install --quiet --constraint .venv-app/constraints.txt --editable '.[speech,app,dev]'
+	touch $@
+
 demo: .venv/.installed  ## data -> train -> score -> pictures -> runs/demo/report.html
 	$(BIN)/synesthete demo
 

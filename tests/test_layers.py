@@ -11,7 +11,8 @@ ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
     ("errors", "files", "pixels", "progress", "__init__", "data"),
-    ("data.download", "data.audio", "data.content"),
+    ("data.download", "data.containers", "data.content"),
+    ("data.audio",),
     ("data.sources",),
     ("data.fsdd", "data.mnist", "data.espeak_worker", "data.espeak"),
     ("data.speech",),

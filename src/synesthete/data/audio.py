@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr  # type: ignore[import-untyped]
 
+from synesthete.data import containers
 from synesthete.errors import UserError
 
 RATE = 8_000
@@ -66,7 +67,7 @@ class Unreadable(AudioError):
 
 
 class NotAudio(AudioError):
-    """Not a file that libsndfile can decode, or not an array of samples."""
+    """Not a file that libsndfile or PyAV can decode, or not an array of samples."""
 
 
 class Empty(AudioError):
@@ -106,9 +107,10 @@ def load(
 ) -> Wave:
     """Load a recording as float32[T] at 8 kHz: mono, resampled, trimmed, not normalised in gain.
 
-    `source` is a path or the bytes of anything libsndfile reads (wav, flac, ogg, mp3, aiff, ...),
-    or an array [T] or [T, channels] with its `sample_rate` in Hz: floats are taken as they are
-    (full scale is 1), integers scaled to -1..1 by the range of their type.
+    `source` is a path or the bytes of anything libsndfile reads (wav, flac, ogg, mp3, aiff, ...)
+    or, where PyAV is installed, browsers and telephones record (webm, m4a, aac); or an array [T] or
+    [T, channels] with its `sample_rate` in Hz: floats are taken as they are (full scale is 1),
+    integers scaled to -1..1 by the range of their type.
 
     Mono is the mean of the channels, less its mean over time (a microphone's offset is no sound);
     resampling is soxr's HQ, band-limited and without delay; see `trim_silence` for the ends. Of a
@@ -176,10 +178,25 @@ def _from_file(source: str | os.PathLike[str] | bytes, limits: Limits) -> Sound:
             return file.read(file.frames, dtype="float32", always_2d=True), file.samplerate
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
+        return _from_container(name, data, limits, reason)
+
+
+def _from_container(name: str, data: bytes, limits: Limits, reason: str) -> Sound:
+    """Decode what libsndfile did not, for the `reason` it gave; stop at what is too long."""
+
+    def check(frames: int, channels: int, rate: float) -> None:
+        fewest = math.ceil(limits.min_seconds * rate)
+        _check_layout(name, max(frames, fewest), channels, rate, limits)
+
+    try:
+        samples, rate = containers.decode(data, check)
+    except containers.Undecodable as error:
         raise NotAudio(
-            f"{name}: not a sound file that can be decoded ({reason}); wanted wav, flac, ogg, mp3, "
-            "aiff or another format of libsndfile, whole"
+            f"{name}: not a sound file that can be decoded ({reason}; {error}); wanted wav, flac, "
+            "ogg, mp3, aiff, webm, m4a or another format of libsndfile, whole"
         ) from error
+    _check_layout(name, len(samples), samples.shape[1], rate, limits)
+    return samples, rate
 
 
 def _read(path: Path, limits: Limits) -> bytes:
