@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench scores digits faithful reproduce clean
+.PHONY: setup demo test test-all app test-app lint bench scores digits faithful reproduce clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -30,6 +30,12 @@ test: .venv/.installed-dev  ## the fast tests
 
 test-all: .venv/.installed-dev  ## every test, slow ones too
 	$(BIN)/pytest -m 'slow or not slow'
+
+app: .venv-app/.installed  ## the page, for the bundled model
+	.venv-app/bin/synesthete app
+
+test-app: .venv-app/.installed  ## the page's tests, in Chromium
+	.venv-app/bin/pytest -m 'slow or not slow' tests/test_app.py tests/test_app_load.py
 
 lint: .venv/.installed-dev  ## formatting, style and types
 	$(BIN)/ruff format --check .

@@ -235,6 +235,15 @@ def retrieve(a: argparse.Namespace) -> int:
     return deliver(model, files, shown, a.k, out=a.out, listing=a.json)
 
 
+def app(a: argparse.Namespace) -> None:
+    """A page to speak to: see, compare and morph what models draw."""
+    from synesthete import app as page
+    from synesthete import material, viewer
+
+    shown = viewer.load(a.model, lambda held: a.pairs or material.default(_mix_of(a, held.data)))
+    page.serve(shown, host=a.host, port=a.port, browser=not a.no_browser)
+
+
 def reproduce(a: argparse.Namespace) -> None:
     """Every number and figure of the deck, beside ours."""
     from synesthete.reproduce import reproduce as run
@@ -431,6 +440,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--pairs", type=Path, help="an alignment to search (default: the mix)")
     p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: neighbours)")
     p.add_argument("--json", metavar="FILE", help="ids and scores; - for standard output")
+    _data(p)
+
+    p = _command_parser(commands, "app", app)
+    p.add_argument("model", nargs="*", default=["digits"],
+                   help="runs, artefacts, bundled names: the first draws, all are compared; one "
+                   "that matches (such as of ave) finds real images (default: digits)")  # fmt: skip
+    p.add_argument("--host", default="127.0.0.1",
+                   help="default: 127.0.0.1, this machine; 0.0.0.0 lets others in")  # fmt: skip
+    p.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    p.add_argument("--no-browser", action="store_true", help="do not open the page")
+    p.add_argument("--pairs", type=Path, help="what the matching model searches (default: the mix)")
     _data(p)
 
     p = _command_parser(commands, "reproduce", reproduce)

@@ -123,6 +123,29 @@ class Model:
         return to_uint8(self.generator.sample(spectrogram, noises, diversity))
 
     @torch.inference_mode()
+    def morph(
+        self,
+        ends: Tensor,
+        positions: Sequence[float],
+        n: int,
+        *,
+        seed: int = 0,
+        diversity: float = 1.0,
+    ) -> NDArray[np.uint8]:
+        """Images uint8[P, n, H, W] (or [..., 3]) on the way from one recording to another.
+
+        The way is straight between the codes of the spectrograms `ends`, float32[2, 1, bands,
+        columns], and the noise is held: at position 0 the images are those of `sample` for the
+        first alone, at 1 those for the second.
+        """
+        codes = self.generator.encode(ends)
+        along = torch.tensor(positions, dtype=codes.dtype)[:, None]
+        code = torch.lerp(codes[:1], codes[1:], along).repeat_interleave(n, dim=0)
+        held = noise(seed, 0, 1, n, self.generator.noise_size)[0].repeat(len(positions), 1)
+        images = self.generator.decode(code, held, diversity)
+        return to_uint8(images.reshape(len(positions), n, *images.shape[1:]))
+
+    @torch.inference_mode()
     def embed(
         self, source: Audio | Sequence[Audio], *, sample_rate: int | None = None
     ) -> NDArray[np.float32]:

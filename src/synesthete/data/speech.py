@@ -130,6 +130,21 @@ def synthesise(cache: Path | None = None, *, seed: int = 0) -> fsdd.Recordings:
     return _recordings("", SPEAKERS, TAKES, cache, seed, people)
 
 
+def examples() -> dict[str, bytes]:
+    """A wav file of each of `WORDS`, said by the four speakers in turn; nothing is kept.
+
+    Raises:
+        UserError: as `espeak.speak`.
+    """
+    people = [SPEAKERS[digit % len(SPEAKERS)] for digit in range(len(WORDS))]
+    rngs = [np.random.default_rng((5, digit)) for digit in range(len(WORDS))]
+    said = [_take(*take) for take in zip(people, WORDS, rngs, strict=True)]
+    spoken, rate = espeak.speak(said)
+    waves = (audio.load(clean, rate, trim=False) for clean in spoken)
+    recorded = [_record(*take) for take in zip(people, waves, rngs, strict=True)]
+    return {word: _wav(wave) for word, wave in zip(WORDS, recorded, strict=True)}
+
+
 def _recordings(
     name: str,
     speakers: Sequence[Speaker],

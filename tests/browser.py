@@ -1,0 +1,62 @@
+"""A real browser for tests: Debian's Chromium without a screen, with a sound for a microphone."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from playwright.sync_api import Page, expect, sync_playwright
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 1000}
+PATIENCE = 60_000
+"""Milliseconds that a busy machine may take to show something."""
+
+
+@contextmanager
+def browser(
+    microphone: Path | None = None, size: dict[str, int] | None = None, *, dark: bool = False
+) -> Iterator[Page]:
+    """An empty page; the test is skipped where there is no Chromium.
+
+    `microphone` is a wav file that is heard over and over from the moment of recording: silence
+    around its word keeps takes apart (`spoken`).
+    """
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not chromium:
+        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
+    heard = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    heard += [f"--use-file-for-fake-audio-capture={microphone}"] if microphone else []
+    with sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-background-networking", *heard],
+        )
+        try:
+            page = launched.new_page(
+                viewport=size or DESKTOP,  # type: ignore[arg-type]
+                color_scheme="dark" if dark else "light",
+            )
+            page.set_default_timeout(PATIENCE)
+            expect.set_options(timeout=PATIENCE)
+            yield page
+        finally:
+            launched.close()
+
+
+def spoken(wave: NDArray[np.float32], rate: int, path: Path, silence: float = 0.7) -> Path:
+    """A microphone's file: the word with seconds of `silence` on either side, at 48 kHz."""
+    margin = np.zeros(int(silence * rate), np.float32)
+    soundfile.write(path, np.concatenate([margin, wave, margin]), rate, subtype="PCM_16")
+    return path
+
+
+def hosts(requested: list[str]) -> set[str]:
+    """The machines that addresses lead to; none for what a page holds itself."""
+    return {urlsplit(url).hostname or "" for url in requested if url.startswith(("http", "ws"))}
