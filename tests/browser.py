@@ -18,6 +18,9 @@ DESKTOP = {"width": 1280, "height": 1000}
 PATIENCE = 60_000
 """Milliseconds that a busy machine may take to show something."""
 
+STOP_WITHIN = 12
+"""Seconds after a word before the microphone says it again."""
+
 
 @contextmanager
 def browser(
@@ -25,8 +28,8 @@ def browser(
 ) -> Iterator[Page]:
     """An empty page; the test is skipped where there is no Chromium.
 
-    `microphone` is a wav file that is heard over and over from the moment of recording: silence
-    around its word keeps takes apart (`spoken`).
+    `microphone` is a wav file that is heard, over and over, from when a page begins to record; see
+    `spoken`.
     """
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not chromium:
@@ -50,10 +53,10 @@ def browser(
             launched.close()
 
 
-def spoken(wave: NDArray[np.float32], rate: int, path: Path, silence: float = 0.7) -> Path:
-    """A microphone's file: the word with seconds of `silence` on either side, at 48 kHz."""
-    margin = np.zeros(int(silence * rate), np.float32)
-    soundfile.write(path, np.concatenate([margin, wave, margin]), rate, subtype="PCM_16")
+def spoken(wave: NDArray[np.float32], rate: int, path: Path) -> Path:
+    """A microphone's file: half a second of silence, the word, and a silence to stop in."""
+    before, after = np.zeros(rate // 2, np.float32), np.zeros(rate * STOP_WITHIN, np.float32)
+    soundfile.write(path, np.concatenate([before, wave, after]), rate, subtype="PCM_16")
     return path
 
 

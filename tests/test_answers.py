@@ -103,6 +103,7 @@ def test_a_matcher_finds_real_images_by_the_sound(real: Images, folder: Path) ->
     found = viewer.found(wave, np.zeros((3, 28, 28), np.uint8))
     query = model.embed_audio(model.spectrogram([wave]))
     scores = model.match(query, gallery.embedding)[0]
+    assert found is not None
     assert np.array_equal(found, real[np.argsort(-scores)[:3]])
 
 
@@ -186,7 +187,7 @@ def test_programs_get_arrays_and_errors(viewer: Viewer, folder: Path, real: Imag
         ((None, 1, 1.0, 0, None), "no recording"),
     ):
         with pytest.raises(UserError, match=message):
-            answers.generate(*wrong)  # type: ignore[arg-type]
+            answers.generate(*wrong)
     with pytest.raises(UserError, match=r"position is 1\.1, wanted 0 to 1"):
         answers.between(low, low, 1.1, 1, 1.0, 0, None)
     with pytest.raises(AudioError):

@@ -195,3 +195,14 @@ def test_an_idx_file_of_the_wrong_length_is_refused(change: int) -> None:
     data = data[:change] if change < 0 else data + b"\0"
     with pytest.raises(SourceError, match=rf"shape \(10,\) with {10 + change} bytes of data"):
         mnist.parse_idx(data)
+
+
+def test_this_machine_alone_is_looked_at_where_nothing_may_be_fetched(
+    server: Server, tmp_path: Path
+) -> None:
+    data = dataset(server.url("/mirror"))
+    with pytest.raises(Unavailable):
+        mnist.load(cache=tmp_path, dataset=data, wheel=NO_WHEEL, remote=False)
+    assert server.asked == []
+    write(tmp_path / "mnist", FILES)
+    assert_whole(mnist.load(cache=tmp_path, dataset=data, wheel=NO_WHEEL, remote=False))

@@ -55,7 +55,8 @@ class RealImages:
     def nearest(self, drawn: Pixels) -> Pixels:
         """For each of uint8[n, H, W], the real image at the least L2 distance."""
         distance = self._squares - 2 * _flat(drawn) @ self._flat.T
-        return self.images[distance.argmin(1).numpy()]
+        found: Pixels = self.images[distance.argmin(1).numpy()]
+        return found
 
 
 def _flat(images: Pixels) -> torch.Tensor:
