@@ -11,7 +11,7 @@ ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
     ("errors", "files", "pixels", "progress", "__init__", "data"),
-    ("data.download", "data.audio", "data.content"),
+    ("data.download", "data.audio", "data.content", "data.tables"),
     ("data.sources",),
     ("data.fsdd", "data.mnist", "data.espeak_worker", "data.espeak"),
     ("data.speech",),
@@ -46,8 +46,9 @@ LAYERS = (
 """From sources to the command line; files of one line may not import each other."""
 
 TRAINING = (
-    "data.alignment data.content data.shards data.storage data.batches data.augment data.degrade "
-    "data.scenes config nets deck losses family families families.* checkpoint train artefact runs"
+    "data.alignment data.content data.shards data.tables data.storage data.batches data.augment "
+    "data.degrade data.scenes config nets deck losses family families families.* checkpoint "
+    "train artefact runs"
 ).split()
 """What touches a model while it is being trained."""
 

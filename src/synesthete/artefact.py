@@ -14,9 +14,11 @@ from safetensors.torch import load, save
 from synesthete import config, family
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
-from synesthete.files import whole_file
+from synesthete.files import read_json, read_whole, whole_file
 
 FORMAT = 1
+HEADER = 1 << 20
+"""Bytes that the names and shapes in a file of weights may take."""
 CONFIG, WEIGHTS, SCORECARD, CARD = "config.json", "model.safetensors", "scorecard.json", "README.md"
 
 
@@ -85,17 +87,26 @@ def read(model: str) -> Artefact:
     """
     folder = find(model)
     try:
-        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        about = read_json(folder / CONFIG)
         version, table, digest = about["format"], about["preset"], about["weights_sha256"]
         shapes = Shapes(**{name: tuple(shape) for name, shape in about["shapes"].items()})
+        told = dict(about["training"]), dict(about["data"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{folder / CONFIG}: cannot be read ({error!r})") from error
     if version != FORMAT:
-        raise ArtefactError(f"{folder}: format {version}, this version reads {FORMAT}")
+        raise ArtefactError(f"{folder}: format {version!r}, this version reads {FORMAT}")
     preset = config.from_table(table)
-    built = family.from_preset(preset, shapes)
-    _load_weights(built, folder / WEIGHTS, digest)
-    return Artefact(built.eval(), preset, shapes, about["training"], about["data"], str(folder))
+    _check_shapes(folder, preset, shapes)
+    weights = _read_weights(folder / WEIGHTS, digest)
+    built = family.from_preset(preset, shapes, most=len(weights))
+    _load_weights(built, folder / WEIGHTS, weights)
+    held = Artefact(built.eval(), preset, shapes, *told, str(folder))
+    try:
+        card(held, None)
+        _check_mix(held.data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtefactError(f"{folder / CONFIG}: no record of a training ({error!r})") from error
+    return held
 
 
 def find(model: str) -> Path:
@@ -124,16 +135,41 @@ def _bundled() -> Path:
     return Path(str(resources.files("synesthete") / "models"))
 
 
-def _load_weights(model: Family, path: Path, digest: str) -> None:
+def _check_shapes(folder: Path, preset: config.Preset, shapes: Shapes) -> None:
+    picture = (1, preset.spectrogram.bands, preset.spectrogram.columns)
+    if shapes.audio != picture or shapes.image[0] not in (1, 3):
+        raise ArtefactError(
+            f"{folder / CONFIG}: sounds of {shapes.audio} and images of {shapes.image}; "
+            f"wanted {picture} by its spectrogram, and 1 or 3 channels"
+        )
+
+
+def _check_mix(data: Mapping[str, Any]) -> None:
+    """See that what decides on the alignment to score a model on is of its type."""
+    for key, kind in (("split", str), ("crowd_speakers", int)):
+        if not isinstance(data.get(key), kind | None):
+            raise TypeError(f"{key} is {data[key]!r}")
+
+
+def _read_weights(path: Path, digest: str) -> bytes:
     try:
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ArtefactError(
-                f"{path}: not the weights that {CONFIG} was written with; "
-                "copy the folder again, or train again"
-            )
+        data = read_whole(path, family.LARGEST + HEADER)
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ArtefactError(
+            f"{path}: not the weights that {CONFIG} was written with; "
+            "copy the folder again, or train again"
+        )
+    if int.from_bytes(data[:8], "little") > HEADER:
+        raise ArtefactError(f"{path}: a header of more than {HEADER:,} bytes")
+    return data
+
+
+def _load_weights(model: Family, path: Path, data: bytes) -> None:
+    try:
         model.load_state_dict(load(data))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise ArtefactError(f"{path}: cannot be read ({error})") from error
 
 

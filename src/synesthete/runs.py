@@ -16,7 +16,7 @@ from synesthete.data import batches
 from synesthete.data.alignment import Alignment
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
-from synesthete.files import whole_file
+from synesthete.files import read_json, whole_file
 from synesthete.train import Step, read_log, train
 
 RUN = "run.json"
@@ -102,7 +102,11 @@ def _claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
         with whole_file(path) as draft:
             draft.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
         return
-    if json.loads(path.read_text(encoding="utf-8")) != identity:
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); choose another --out") from error
+    if found != identity:
         raise UserError(
             f"{out}: holds a run of another recipe, seed or data; choose another --out, or delete "
             "the folder to start over"

@@ -81,6 +81,9 @@ class Alignment:
         found = len(self.waveforms), len(self.images)
         _require(found == self._sizes, f"{found} waveforms and images for {self._sizes} ids")
         _check_edges(self.edges, *self._sizes)
+        held = self.provenance.get("held_out_groups", [])
+        named = isinstance(held, list | tuple) and all(isinstance(name, str) for name in held)
+        _require(named or held == "all", f"held_out_groups is {held!r}, wanted a list or 'all'")
 
     def __repr__(self) -> str:
         nodes = f"{len(self.audio_ids)} recordings, {len(self.image_ids)} images"

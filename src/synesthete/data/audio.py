@@ -47,6 +47,8 @@ class Limits:
     """Highest sample rate, Hz: the highest in common use."""
     max_channels: int = 32
     """Most channels. Also catches arrays of [channels, samples], the wrong way round."""
+    max_samples: int = 50_000_000
+    """Most samples of all channels together: 30 s of 8 channels at 192 kHz. Silence packs well."""
     max_bytes: int = 100_000_000
     """Largest file, bytes, before it is read into memory: 30 s of 64-bit stereo at 192 kHz."""
     max_amplitude: float = 2.0**31
@@ -217,6 +219,11 @@ def _check_layout(name: str, frames: int, channels: int, rate: float, limits: Li
         raise TooManyChannels(
             f"{name}: {channels} channels of {frames} samples; wanted at most "
             f"{limits.max_channels} channels (an array is [samples, channels])"
+        )
+    if frames * channels > limits.max_samples and frames / rate <= limits.max_seconds:
+        raise TooLong(
+            f"{name}: {channels} channels of {frames} samples; wanted at most "
+            f"{limits.max_samples} samples in all"
         )
     if frames < 1 or channels < 1:
         raise Empty(f"{name}: no samples; wanted at least {limits.min_seconds:g} s of sound")

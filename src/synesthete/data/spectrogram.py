@@ -17,6 +17,10 @@ from synesthete.errors import UserError
 # faintest click that `audio.load` accepts about 3e-8: nothing audible comes near.
 SILENT_POWER = 1e-12
 
+LARGEST = 4_096
+"""The longest transform, samples, and the most windows of a clip: more is no picture of a word, and
+the matrices grow with the square."""
+
 
 @dataclass(frozen=True)
 class SpectrogramConfig:
@@ -69,6 +73,11 @@ class SpectrogramConfig:
             raise UserError(
                 "spectrogram: bands, columns, windows_per_column and dynamic_range_db "
                 "must be greater than 0"
+            )
+        if max(self.dft, self.windows) > LARGEST or self.bands > LARGEST // 4:
+            raise UserError(
+                f"spectrogram: dft = {self.dft}, columns * windows_per_column = {self.windows}, "
+                f"bands = {self.bands}; wanted at most {LARGEST}, {LARGEST} and {LARGEST // 4}"
             )
 
     @property

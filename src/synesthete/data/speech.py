@@ -53,6 +53,7 @@ SPEAKERS = (
 )
 
 
+LARGEST_CROWD = 10_000
 CROWD_TAKES = 2
 """Recordings of each digit by each speaker of a crowd: many voices teach more than many takes."""
 
@@ -84,10 +85,10 @@ def crowd(count: int, cache: Path | None = None, *, seed: int = 0) -> fsdd.Recor
     asked for. Otherwise as `synthesise`.
 
     Raises:
-        UserError: as `synthesise`, or `count` is less than 1.
+        UserError: as `synthesise`, or `count` is not 1 to `LARGEST_CROWD`.
     """
-    if count < 1:
-        raise UserError(f"a crowd of {count} speakers: wanted 1 or more")
+    if not 1 <= count <= LARGEST_CROWD:
+        raise UserError(f"a crowd of {count} speakers: wanted 1 to {LARGEST_CROWD:,}")
     known = espeak.voices()
     people = tuple(_stranger(number, known, seed) for number in range(count))
     return _recordings(

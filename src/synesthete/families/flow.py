@@ -53,6 +53,26 @@ class Config:
     evaluations: int = 4
     """Evaluations of the velocity network that draw an image."""
 
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(
+                    f"model.{name} is {getattr(self, name)}, wanted {low:g} to {high:g}"
+                )
+
+
+RANGES = {
+    "blocks": (1, 64),
+    "inner_blocks": (0, 64),
+    "plain_steps": (0, math.inf),
+    "stretches": (0, 1),
+    "unconditional": (0, 1),
+    "most_guidance": (1, 100),
+    "guidance": (0.01, 100),
+    "evaluations": (1, 100),
+}
+"""What the flow is defined for, and what ends in good time."""
+
 
 class Block(nn.Module):
     """A residual block whose second half is scaled and shifted by the condition (FiLM)."""
