@@ -1,17 +1,22 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all lint bench scores levers digits faithful reproduce clean
+.PHONY: setup demo test test-all app lint bench scores levers digits faithful reproduce web clean
 PYTHON ?= python3
 BIN := .venv/bin
+# What `make web` takes: the machine's own npm, or else one from the package index.
+NPM := $(or $(shell command -v npm),$(BIN)/npm)
+ORT := web/node_modules/onnxruntime-web/dist
+MODEL ?= digits
+WEB ?= build/web
 
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,app,export,video]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,app,export,video,dev]'
 	touch $@
 
 demo: .venv/.installed  ## data -> train -> score -> pictures -> runs/demo/report.html
@@ -22,6 +27,9 @@ test: .venv/.installed-dev  ## the fast tests
 
 test-all: .venv/.installed-dev  ## every test, slow ones too
 	$(BIN)/pytest -m 'slow or not slow'
+
+app: .venv/.installed  ## the page to speak to, with the bundled model
+	$(BIN)/synesthete app
 
 lint: .venv/.installed-dev  ## formatting, style and types
 	$(BIN)/ruff format --check .
@@ -50,6 +58,18 @@ reproduce: .venv/.installed-dev  ## every system of the deck beside its figures 
 	mkdir docs/figures
 	cd runs/reproduce && cp -r reproduction.md stages $(CURDIR)/docs/
 	cd runs/reproduce && cp $$(grep -o 'figures/[^)]*png' reproduction.md | sort -u) $(CURDIR)/docs/figures/
+
+web: .venv/.installed $(NPM)  ## the page that hears and draws in a browser -> build/web, for any static host
+	$(NPM) ci --prefix web --ignore-scripts --no-audit --no-fund
+	rm -rf $(WEB).draft && mkdir -p $(WEB).draft
+	cp web/*.html web/*.css web/*.js $(WEB).draft
+	cp $(ORT)/ort.wasm.bundle.min.mjs $(WEB).draft/ort.js
+	cp $(ORT)/ort-wasm-simd-threaded.wasm $(WEB).draft
+	$(BIN)/synesthete export $(MODEL) --half --onnx $(WEB).draft/model.onnx
+	rm -rf $(WEB) && mv $(WEB).draft $(WEB)
+
+$(BIN)/npm: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[web]'
 
 clean:  ## forget the environment (runs and data stay)
 	rm -rf .venv

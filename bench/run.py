@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import digits
+import exported
 import faithful
 import numpy as np
 import page
@@ -72,6 +73,9 @@ def main() -> None:
         ("The bundled model: images by evaluations of its network", rates),
         ("The bundled model: from a sound file to images, warm", latencies),
         ("The bundled model: from a shell, cold, a process each", cold),
+        ("The bundled model: many clips in one call, 4 images each", many),
+        ("ONNX export: milliseconds from a waveform to images", exported.speeds),
+        ("ONNX export: images of the 200 test recordings", exported.costs),
     ):
         if not title.startswith(only):
             continue
@@ -285,6 +289,15 @@ def cold() -> list[dict[str, Any]]:
          "peak_mib": mib}
         for name, mib in zip(commands, peak, strict=True)
     ]  # fmt: skip
+
+
+def many() -> list[dict[str, Any]]:
+    """Images a second, busy cores and peak memory, in a process each."""
+    command = [sys.executable, str(HERE / "many.py")]
+    return [
+        json.loads(subprocess.run([*command, clips], check=True, capture_output=True).stdout)
+        for clips in ("100", "1000")
+    ]
 
 
 def _clip(folder: Path) -> Path:

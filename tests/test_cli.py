@@ -1,13 +1,16 @@
 """The commands, end to end on the toy world: what they write, what they print, how they fail."""
 
+import argparse
 import dataclasses
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +103,11 @@ def test_evaluate_tells_what_is_left_on_degraded_clips(
     assert [row["condition"] for row in rows] == list(degrade.CONDITIONS)
     assert all(0 <= row["ci95"][0] <= row["agreement"] <= row["ci95"][1] <= 1 for row in rows)
     assert cli.main(arguments) == 0
-    assert "opus, smallest" in capsys.readouterr().out
+    line = next(x for x in capsys.readouterr().out.splitlines() if "opus, smallest" in x)
+    row = next(row for row in rows if row["condition"] == "opus, smallest")
+    low, high = row["ci95"]
+    assert f" {row['agreement']:.1%} " in line
+    assert f" {low:.1%} to {high:.1%} " in line
     assert cli.main(["evaluate", str(trained), *arguments[1:]]) == 2
     assert "one model" in capsys.readouterr().err
 
@@ -170,6 +177,15 @@ def test_inspect_tells_counts_and_provenance(
         (["generate", "/nowhere", "a.wav"], "no model"),
         (["pairs", "inspect", "/nowhere"], "not an alignment"),
         (["generate", "x", "y", "--stpes", "3"], "not understood"),
+        (["genrate", "digits", "a.wav"], "did you mean 'generate'?"),
+        (["pairs", "inspct", "pairs"], "did you mean 'inspect'?"),
+        (
+            ["retrieve", "x", "y", "--what", "sounds"],
+            "--what is 'sounds'; there are: images, audio",
+        ),
+        (["generate", "digits", "a.wav", "-n", "many"], "invalid int value: 'many'"),
+        (["generate", "digts", "a.wav"], "did you mean 'digits'?"),
+        ([], "COMMAND; see synesthete --help"),
         (["fetch", "minst"], "fsdd, mnist, speech"),
     ],
 )
@@ -327,14 +343,40 @@ def test_fetch_says_where_everything_came_from(
     assert "stand-in voices: synthesised" in capsys.readouterr().out
 
 
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its subcommands, each once."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from parsers(inner)
+
+
+def understood(line: str) -> None:
+    """A line of a shell in which `synesthete` is a word: what follows it is parsed."""
+    command = line.partition(" #")[0].partition(" > ")[0].rstrip(' ")')
+    words = shlex.split(command.rpartition("synesthete ")[2])
+    arguments, rest = cli.parser().parse_known_args(words)
+    assert arguments.command == "train" or not rest
+
+
+def test_every_help_ends_in_examples_that_are_understood() -> None:
+    for parser in parsers(cli.parser()):
+        first, *lines = str(parser.epilog).splitlines()
+        assert first == "examples:"
+        assert 2 <= len(lines) <= 3, parser.prog
+        for line in lines:
+            assert len(line) <= 90
+            understood(line)
+
+
 def test_every_command_of_the_readme_is_understood() -> None:
     readme = Path(__file__).parents[1] / "README.md"
     lines = [
-        line.partition("#")[0].split()[1:]
+        line
         for line in readme.read_text(encoding="utf-8").splitlines()
         if line.startswith("    synesthete ")
     ]
     assert len(lines) >= 6
-    for words in lines:
-        arguments, rest = cli.parser().parse_known_args(words)
-        assert arguments.command == "train" or not rest
+    for line in lines:
+        understood(line)

@@ -1,10 +1,11 @@
-"""Layers of our own, against PyTorch's."""
+"""Layers of our own, against PyTorch's; the deck's decoders at other sizes."""
 
 import pytest
 import torch
 from torch import nn
 
-from synesthete.deck import ProductUpconv
+from synesthete.deck import DeckDecoder, DeckGanDecoder, ProductUpconv
+from synesthete.nets import doublings
 
 
 @pytest.mark.parametrize(("kernel", "side"), [(3, 1), (3, 3), ((3, 5), 4), (2, 7)])
@@ -25,3 +26,12 @@ def test_the_product_upconv_is_the_transposed_convolution(
         results.append((out, *gradients))
     for reference, found in zip(*results, strict=True):
         torch.testing.assert_close(found, reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [28, 32, 40, 64, 76, 100, 128])
+def test_decoders_come_out_at_any_size_from_maps_as_small_as_the_deck_s(side: int) -> None:
+    shape = (3, side, side)
+    assert 5 <= -(-side // 2 ** doublings(shape)) <= 9
+    for decoder in (DeckDecoder(16, shape), DeckGanDecoder(16, shape)):
+        assert decoder.eval()(torch.randn(2, 16)).shape == (2, *shape)
+        assert sum(p.numel() for p in decoder.parameters()) < 12_000_000

@@ -111,12 +111,13 @@ def test_a_terminal_gets_a_table(
     plain: bool, vae: Model, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR" if plain else "UNUSED", "1")
     (sounds / "[red]1.wav").write_bytes((sounds / "t0.wav").read_bytes())
     assert deliver(vae, ["sounds/t0.wav", "sounds/[red]1.wav"], 1) == 0
-    shown = sys.stdout.getvalue()  # type: ignore[attr-defined]
+    shown = terminal.getvalue()
     assert re.search(r"sounds/t0\.wav .* 1 .* images/t0\.png", shown)
     assert "images/[red]1.png" in shown
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", shown)) != plain

@@ -94,7 +94,7 @@ def test_a_phase_gives_gradients_to_each_of_its_own_parameters(
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-@pytest.mark.parametrize("image", [(1, 28, 28), (3, 32, 48)])
+@pytest.mark.parametrize("image", [(1, 28, 28), (3, 32, 48), (3, 64, 64), (1, 100, 100)])
 def test_images_have_the_data_s_shape_and_range(name: str, image: tuple[int, int, int]) -> None:
     model = built(name, Shapes(image=image)).eval()
     assert isinstance(model, Generator)

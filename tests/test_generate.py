@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from synesthete import generate
+from synesthete import family, generate
 from synesthete.data.audio import AudioError
 from synesthete.errors import UserError
-from synesthete.generate import Model
+from synesthete.generate import Model, to_uint8
 from tiny import tone, untrained
 
 
@@ -125,6 +125,23 @@ def test_the_dial_goes_from_one_image_to_many(vae: Model) -> None:
     for wrong in (-0.1, 1.6, float("nan")):
         with pytest.raises(UserError, match=r"diversity is .*, wanted 0 to 1\.5"):
             vae.generate(clips, sample_rate=8000, diversity=wrong)
+
+
+@pytest.mark.parametrize("name", ["archetype", "deck-vae", "vae-gan", "flow"])
+def test_a_morph_holds_the_noise_and_meets_both_recordings(name: str) -> None:
+    drawing = untrained(name)
+    waves = [tone(300), tone(900)]
+    ends = drawing.spectrogram(waves)
+    way = drawing.morph(ends, [0.0, 0.5, 1.0], 3, seed=4, diversity=0.5)
+    assert way.shape == (3, 3, 28, 28)
+    for place, wave in ((0, waves[0]), (2, waves[1])):
+        alone = drawing.draw([wave], 3, seed=4, diversity=0.5)[0]
+        assert np.abs(way[place].astype(int) - alone).max() <= 1
+    held = family.noise(4, 0, 1, 3, drawing.generator.noise_size)[0]
+    with torch.inference_mode():
+        code = drawing.generator.encode(ends).mean(0, keepdim=True).expand(3, -1)
+        middle = to_uint8(drawing.generator.decode(code, held, 0.5))
+    assert np.abs(way[1].astype(int) - middle).max() <= 1
 
 
 def test_embeddings_are_vectors_and_tell_clips_apart(vae: Model) -> None:

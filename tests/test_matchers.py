@@ -72,7 +72,7 @@ def test_there_are_matchers_of_both_kinds() -> None:
 
 
 @pytest.mark.parametrize("name", MATCHERS)
-@pytest.mark.parametrize("image", [(1, 28, 28), (3, 32, 48)])
+@pytest.mark.parametrize("image", [(1, 28, 28), (3, 32, 48), (3, 128, 128)])
 def test_every_pair_has_a_logit_and_it_is_the_match_of_the_embeddings(
     name: str, image: tuple[int, int, int]
 ) -> None:

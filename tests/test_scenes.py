@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from synesthete.data.audio import RATE, Wave, trim_silence
 from synesthete.data.scenes import HIGHEST_SNR, PADDING, SceneConfig, _trimmed, again
 
-EVERYTHING = SceneConfig(copies=2, speed=0.2, tilt=6, room=0.6, snr=10, trim=15, overdrive=20, clicks=3)
+EVERYTHING = SceneConfig(
+    copies=2, speed=0.2, tilt=6, room=0.6, snr=10, trim=15, overdrive=20, clicks=3
+)
 
 
 def tone(hertz: float, seconds: float = 0.5) -> Wave:

@@ -18,6 +18,7 @@ from synesthete.data.sources import (
     Unavailable,
     cache_directory,
     digest,
+    look,
     obtain,
     user_directory,
 )
@@ -230,3 +231,15 @@ def test_the_digest_is_that_of_sha256sums_own_listing(tmp_path: Path) -> None:
     write(tmp_path, FILES)
     listing = subprocess.run(["sha256sum", *FILES], cwd=tmp_path, capture_output=True, check=True)
     assert digest(dict(reversed(FILES.items()))) == hashlib.sha256(listing.stdout).hexdigest()
+
+
+def test_looking_finds_what_is_near_and_leaves_no_trace(tmp_path: Path) -> None:
+    near, cache = tmp_path / "near", tmp_path / "cache"
+    with pytest.raises(SourceError, match=r"directory .*no such directory; cache .*none of the 2"):
+        look(DATA, read, directory=near, cache=cache)
+    assert not list(tmp_path.iterdir())
+    write(cache / "letters", FILES)
+    write(near, {**FILES, "a.txt": b"altered"})
+    assert look(DATA, read, directory=near, cache=cache).kind == "cache"
+    write(near, FILES)
+    assert look(DATA, read, directory=near, cache=cache).detail == str(near)

@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synesthete.data import audio
-from synesthete.data.spectrogram import LogMel, SpectrogramConfig, mel_filters, pad
+from synesthete.data.spectrogram import (
+    LogMel,
+    SpectrogramConfig,
+    hz_to_mel,
+    mel_filters,
+    mel_to_hz,
+    pad,
+)
 from synesthete.errors import UserError
 
 CONFIG = SpectrogramConfig()
@@ -210,3 +217,29 @@ def test_pad_keeps_every_waveform_whole_and_zeroes_the_rest() -> None:
     for row, wave in zip(padded.numpy(), waves, strict=True):
         np.testing.assert_array_equal(row[: len(wave)], wave)
         assert not row[len(wave) :].any()
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("seconds", [0.2, 3.0, 10.0])
+def test_a_front_end_fits_its_recordings_and_leaves_no_gap(rate: int, seconds: float) -> None:
+    config = SpectrogramConfig().fitted(rate, seconds)
+    assert config.rate == rate
+    assert config.covered_seconds >= seconds
+    assert config.window / rate == pytest.approx(0.032, rel=0.01)
+    assert config.high_hz == pytest.approx(0.475 * rate)
+    time = np.arange(int(rate * seconds)) / rate
+    clip = np.sin(2 * np.pi * 1_000 * time).astype(np.float32)
+    picture = LogMel(config)(*pad([clip]))[0]
+    assert picture.shape == (48, 48)
+    low, high = hz_to_mel([config.low_hz, config.high_hz])
+    edges = mel_to_hz(np.linspace(low, high, 50))
+    band = int(picture.mean(1).argmax())
+    assert edges[band] <= 1_000 <= edges[band + 2]
+
+
+def test_what_a_recipe_chose_stays_and_the_usual_front_end_is_as_it_was() -> None:
+    usual = SpectrogramConfig()
+    assert usual.fitted(8_000, 3.0) == usual
+    chosen = SpectrogramConfig(window=200, high_hz=3_000, columns=60).fitted(16_000, 1.0)
+    assert (chosen.window, chosen.dft, chosen.high_hz, chosen.columns) == (200, 400, 3_000, 60)
+    assert SpectrogramConfig(rate=12_000).fitted(48_000, 1.0).rate == 12_000

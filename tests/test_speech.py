@@ -299,3 +299,13 @@ def test_a_crowd_is_many_voices_and_its_first_speakers_stay(tmp_path: Path) -> N
     assert len(voices) > 80
     with pytest.raises(UserError, match="crowd of 0 speakers"):
         speech.crowd(0, tmp_path)
+
+
+@installed
+def test_examples_say_each_digit_once_and_repeat() -> None:
+    said = speech.examples()
+    assert tuple(said) == speech.WORDS
+    for data in said.values():
+        assert speech.SHORTEST <= soundfile.info(io.BytesIO(data)).duration < 1.5
+        assert len(audio.load(data)) > 0
+    assert said == speech.examples()

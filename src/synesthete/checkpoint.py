@@ -1,5 +1,6 @@
 """Save and restore a run in the middle: weights, averaged weights, optimisers, step."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from synesthete.errors import UserError
-from synesthete.files import whole_directory
+from synesthete.files import read_json, whole_directory
 
 if TYPE_CHECKING:
     from synesthete.train import State
@@ -50,23 +51,30 @@ def restore(state: "State", source: Path) -> None:
         UserError: the checkpoint was damaged, or belongs to another model.
     """
     try:
-        numbers = json.loads((source / "state.json").read_text(encoding="utf-8"))
-        state.model.load_state_dict(load_file(source / "model.safetensors"))
+        numbers = read_json(source / "state.json")
+        state.model.load_state_dict(_read(source / "model.safetensors"))
         if state.average is not None:
-            state.average.load_state_dict(load_file(source / "average.safetensors"))
+            state.average.load_state_dict(_read(source / "average.safetensors"))
         for phase, optimizer in state.optimizers.items():
-            tensors = load_file(source / f"optimizer-{phase}.safetensors")
+            tensors = _read(source / f"optimizer-{phase}.safetensors")
             optimizer.load_state_dict(_unflatten(tensors, numbers["optimizers"][phase]))
+        step = int(numbers["step"])
     except Exception as error:
         raise UserError(
             f"{source}: this checkpoint cannot be read ({error}); delete it to go on from the one "
             "before it, or train afresh into another --out"
         ) from error
-    state.step = numbers["step"]
+    state.step = step
 
 
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    return load_file(path)
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -2,6 +2,9 @@
 
 import dataclasses
 import difflib
+import math
+import re
+import reprlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -12,8 +15,16 @@ from synesthete.data.augment import AugmentationConfig
 from synesthete.data.scenes import SceneConfig
 from synesthete.data.spectrogram import SpectrogramConfig
 from synesthete.errors import UserError
+from synesthete.files import read_whole
 
 T = TypeVar("T")
+
+LARGEST = 1 << 20
+"""Bytes of a preset."""
+MOST = 2**31 - 1
+"""The largest whole number that a preset may hold, either way."""
+NAME = re.compile(r"\w[\w .+-]{0,99}")
+"""What a preset may be called: its name becomes that of a folder."""
 
 
 class ConfigError(UserError):
@@ -97,6 +108,9 @@ class Preset:
     scene: SceneConfig = dataclasses.field(default_factory=SceneConfig)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
 
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `from_table` takes them back."""
         return dataclasses.asdict(self)
@@ -123,18 +137,17 @@ def read(preset: str) -> dict[str, Any]:
         ConfigError: no such preset, or not TOML.
     """
     path = Path(preset)
-    if path.suffix == ".toml" and path.is_file():
-        text, name = path.read_text(encoding="utf-8"), path.stem
-    elif preset in names():
-        file = resources.files("synesthete") / "presets" / f"{preset}.toml"
-        text, name = file.read_text(encoding="utf-8"), preset
-    else:
-        hint = _hint(preset, names())
-        raise ConfigError(f"no preset '{preset}'{hint}; there are: {', '.join(names())}")
+    if path.suffix != ".toml" or not path.is_file():
+        if preset not in names():
+            hint = _hint(preset, names())
+            raise ConfigError(f"no preset '{preset}'{hint}; there are: {', '.join(names())}")
+        path = Path(str(resources.files("synesthete") / "presets" / f"{preset}.toml"))
     try:
-        return {"name": name, **tomllib.loads(text)}
-    except tomllib.TOMLDecodeError as error:
+        table = {"name": path.stem, **tomllib.loads(read_whole(path, LARGEST).decode())}
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{preset}: not valid TOML: {error}") from error
+    _check_name(table["name"])
+    return table
 
 
 def from_table(table: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> Preset:
@@ -143,6 +156,7 @@ def from_table(table: Mapping[str, Any], overrides: Mapping[str, str] | None = N
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
     """
+    _check_table(table, "the preset")
     table = override(table, overrides or {}, _SECTIONS)
     parts: dict[str, Any] = {
         name: parse(kind, table.get(name, {}), f"[{name}]") for name, kind in _SECTIONS.items()
@@ -167,12 +181,13 @@ def override(
 
 def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """`kind(**table)` for a dataclass, with unknown keys, missing keys and wrong types refused."""
+    _check_table(table, where)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     for key in table:
         if key not in fields:
             known = [*fields, *(f.name for c in _SECTIONS.values() for f in dataclasses.fields(c))]
-            raise ConfigError(f"unknown key '{key}' in {where}{_hint(key, known)}")
+            raise ConfigError(f"unknown key {reprlib.repr(key)} in {where}{_hint(key, known)}")
     for name, field in fields.items():
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and name not in table:
@@ -181,12 +196,28 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
-    """`value` if it is of the type asked for; whole numbers pass for floats."""
+    """`value` if it is of the type asked for, and finite; whole numbers pass for floats."""
+    if type(value) is int and abs(value) > MOST:
+        raise ConfigError(f"{where} is {reprlib.repr(value)}, wanted at most {MOST}")
     if hint is float and type(value) is int:
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
-        raise ConfigError(f"{where} is {value!r}, wanted {hint.__name__}")
+        raise ConfigError(f"{where} is {reprlib.repr(value)}, wanted {hint.__name__}")
+    if type(value) is float and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}, wanted a finite number")
     return value
+
+
+def _check_table(value: Any, where: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} is {reprlib.repr(value)}, wanted a table of keys and values")
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(
+            f"the preset's name is {reprlib.repr(name)}, wanted a word that names a folder"
+        )
 
 
 def _value(text: str) -> Any:

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from synesthete.config import ConfigError
-
-Shape = tuple[int, int, int]
+from synesthete.nets import Shape, doublings
 
 
 class DeckEncoder(nn.Sequential):
@@ -35,20 +34,24 @@ class DeckEncoder(nn.Sequential):
 class DeckDecoder(nn.Sequential):
     """The deck's image decoder (slide "VAE"): latent [B, L] -> image logits [B, C, H, W].
 
-    Three fully connected layers to 128 maps of a quarter of the image, then two transposed
-    convolutions 4x4, stride 2, padding 1 (7 -> 14 -> 28). The sigmoid belongs to the loss.
+    Three fully connected layers to 128 small maps, then transposed convolutions 4x4, stride 2,
+    padding 1: two for the deck's images (7 -> 14 -> 28), more for larger ones, which begin at
+    maps as small. The sigmoid belongs to the loss.
     """
 
     def __init__(self, latent: int, shape: Shape) -> None:
-        channels, height, width = shape
-        super().__init__(
+        channels, *sides = shape
+        times = doublings(shape)
+        small = (128, *(-(-side // 2**times) for side in sides))
+        widths = [128] * (times - 1) + [64, channels]
+        layers: list[nn.Module] = [
             nn.Linear(latent, 512), nn.ReLU(),
             nn.Linear(512, 1024), nn.ReLU(),
-            nn.Linear(1024, 128 * (height // 4) * (width // 4)),
-            nn.Unflatten(1, (128, height // 4, width // 4)),
-            nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(64, channels, 4, stride=2, padding=1),
-        )  # fmt: skip
+            nn.Linear(1024, math.prod(small)), nn.Unflatten(1, small),
+        ]  # fmt: skip
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+        super().__init__(*layers[:-1], *cropping(small, times, shape))
 
 
 class DeckGanEncoder(nn.Sequential):
@@ -92,25 +95,28 @@ class DeckGanDecoder(nn.Sequential):
     """The deck's second image decoder (slide "VAE-GAN"): latent [B, L] -> logits [B, C, H, W].
 
     Four transposed convolutions of stride 2 (1 -> 3 -> 7 -> 14 -> 28; kernels 3, 3, 2, 2), with
-    biases, each batch-normalised, the last one too; other images widen the second kernel. The
-    output's batch norm begins with scale 4 and shift -3, at logits of bright strokes on a dark
-    ground: from 1 and 0, Adam at 2e-4 would be thousands of steps on the way.
+    biases, each batch-normalised, the last one too; other images change the second kernel, and
+    large ones take further doublings. The output's batch norm begins with scale 4 and shift -3, at
+    logits of bright strokes on a dark ground: from 1 and 0, Adam at 2e-4 would be thousands of
+    steps on the way.
     """
 
     def __init__(self, latent: int, shape: Shape) -> None:
-        channels, height, width = shape
-        if height % 4 or width % 4 or min(height, width) < 20:
-            raise ConfigError(f"images of {height}x{width}: wanted multiples of 4, 20 or more")
-        sizes = ((3, 3), (height // 4 - 4, width // 4 - 4), (2, 2), (2, 2))
+        channels, *sides = shape
+        if min(sides) < 20:
+            raise ConfigError(f"images of {sides[0]}x{sides[1]}: wanted 20 or more")
+        times = doublings(shape)
+        small = (256, *(-(-side // 2**times) for side in sides))
+        second = (small[1] - 4, small[2] - 4)
+        sizes = ((3, 3), second, *[(2, 2)] * times)
+        widths = (latent, 512, 256, *(max(32, 256 >> i) for i in range(1, times)), channels)
         layers: list[nn.Module] = [nn.Unflatten(1, (latent, 1, 1))]
-        for before, after, kernel in zip(
-            (latent, 512, 256, 128), (512, 256, 128, channels), sizes, strict=True
-        ):
+        for before, after, kernel in zip(widths, widths[1:], sizes, strict=False):
             overlapping = max(kernel) > 2  # the stride
             kind = ProductUpconv if overlapping else nn.ConvTranspose2d
             convolution = kind(before, after, kernel, stride=2)
             layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
-        super().__init__(*layers[:-1])
+        super().__init__(*layers[:-1], *cropping(small, times, shape))
         output = layers[-2]
         assert isinstance(output, nn.BatchNorm2d)
         nn.init.constant_(output.weight, 4.0)
@@ -154,6 +160,25 @@ class DeckDiscriminator(nn.Module):
             training=False, eps=norm.eps,
         )  # fmt: skip
         return maps.mean((1, 2, 3))
+
+
+class Crop(nn.Module):
+    """Keep the middle of images that came out a little too large."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, …, …] -> [B, C, height, width]."""
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        return x[:, :, top : top + self.height, left : left + self.width]
+
+
+def cropping(small: Shape, times: int, shape: Shape) -> list[nn.Module]:
+    """What brings maps `small`, doubled `times`, to the size of `shape`: nothing where it fits."""
+    fits = all(side << times == wanted for side, wanted in zip(small[1:], shape[1:], strict=True))
+    return [] if fits else [Crop(*shape[1:])]
 
 
 def _unpadded(size: int) -> int:

@@ -71,7 +71,7 @@ def _generated(
     records: list[dict[str, Any]],
 ) -> Iterator[tuple[int, Images]]:
     """Row and images of each good file; the errors of the others go into their records."""
-    clips = usable(files, records)
+    clips = usable(files, records, model.rate)
     with bar("generating", len(files)) as progress:
         while block := list(islice(clips, CLIPS)):
             rows, waveforms = zip(*block, strict=True)

@@ -182,7 +182,9 @@ def _examples(
         found.append(
             report.Example(
                 spectrogram=pictures[recording, 0].numpy(),
-                waveform=audio.trim_silence(exam.alignment.waveforms[recording]),
+                waveform=audio.trim_silence(
+                    exam.alignment.waveforms[recording], exam.alignment.rate
+                ),
                 generated=answer.images[shown],
                 real=exam.alignment.images[image, 0],
                 label=evaluate.DIGITS[exam.wanted[pair]],

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -140,9 +140,21 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
     )
 
 
+class Asked(Protocol):
+    """What drawing needs to know of an exam: the recordings, and whose each pair is."""
+
+    @property
+    def alignment(self) -> Alignment:
+        """The side being scored, on its own."""
+
+    @property
+    def recordings(self) -> Rows:
+        """int64[E], the recording of each pair."""
+
+
 @torch.inference_mode()
 def draw(
-    model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0
+    model: Model, exam: Asked, seed: int = 0, diversity: float = 1.0
 ) -> tuple[Images, Images, float]:
     """An image a pair, `SAMPLES` images a recording, and the seconds that one image took.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synesthete import metrics
 from synesthete.data.batches import spectrograms
 from synesthete.errors import UserError
-from synesthete.evaluate import KEYS, Exam, Rows, Scorecard
+from synesthete.evaluate import KEYS, Asked, Rows, Scorecard
 from synesthete.matching import Floats, Model, nearness
 from synesthete.progress import bar, busy
 
@@ -18,6 +18,22 @@ QUERIES = 500
 """Queries that are ranked at a time: 40 MB a matrix against 10,000 items."""
 
 Flags = NDArray[np.bool_]
+
+
+class Questions(Asked, Protocol):
+    """What a matcher is asked: which recordings and images are of one kind."""
+
+    @property
+    def wanted(self) -> Rows:
+        """int64[E], the kind of each pair."""
+
+    @property
+    def heard(self) -> Rows:
+        """int64[R], the kind of each recording."""
+
+    @property
+    def seen(self) -> Rows:
+        """int64[I], the kind of each image."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class Ranking:
     """int64[Q], what the interval resamples: each query's recording, or itself without one."""
 
 
-def evaluate(models: Sequence[Model], exam: Exam, seed: int = 0) -> Scorecard:
+def evaluate(models: Sequence[Model], exam: Questions, seed: int = 0) -> Scorecard:
     """The scorecard of one matcher, or of several training seeds of one recipe together.
 
     Beside `evaluate.KEYS` it holds `correspondence` and `retrieval`; labels judge, nothing else.
@@ -62,7 +78,7 @@ def evaluate(models: Sequence[Model], exam: Exam, seed: int = 0) -> Scorecard:
     }
 
 
-def draw_pairs(exam: Exam, seed: int = 0) -> tuple[Rows, Flags]:
+def draw_pairs(exam: Questions, seed: int = 0) -> tuple[Rows, Flags]:
     """Every edge, then as many pairs drawn off the graph: int64[2E, 2], bool[2E] (on an edge).
 
     Each recording is as often in a false pair as in a true one; a false pair's image is uniform
@@ -82,7 +98,7 @@ def draw_pairs(exam: Exam, seed: int = 0) -> tuple[Rows, Flags]:
 
 
 def correspondence(
-    exam: Exam, pairs: Rows, matches: Flags, right: Flags, seed: int = 0
+    exam: Questions, pairs: Rows, matches: Flags, right: Flags, seed: int = 0
 ) -> dict[str, Any]:
     """Accuracy from what was right, bool[S, N], of pairs int64[N, 2], bool[N] (on an edge).
 
@@ -99,7 +115,7 @@ def correspondence(
     }
 
 
-def rankings(exam: Exam, audio: Floats, image: Floats, scores: Floats) -> dict[str, Ranking]:
+def rankings(exam: Questions, audio: Floats, image: Floats, scores: Floats) -> dict[str, Ranking]:
     """All four directions, from embeddings [A, E] and [I, E] and logits [A, I].
 
     Across modalities the logits rank; within one, nearness does, and a query is not its own find.

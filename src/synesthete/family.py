@@ -1,7 +1,9 @@
 """The contract of a model family: phases, named losses, and pure generation."""
 
 import importlib
+import math
 import pkgutil
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,10 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from synesthete import families
 from synesthete.config import ConfigError, Preset, parse
 from synesthete.data.batches import Batch
+
+LARGEST = 1 << 29
+"""Bytes of the weights of a model: 134 million float32 numbers, six times the deck's largest."""
+LONGEST_SIDE = 1_024
+"""Of a picture, of sounds or images, in pixels."""
 
 Losses = dict[str, Tensor]
 """Named scalars; `"loss"` is minimised, the others are its parts, logged."""
@@ -26,6 +34,15 @@ class Shapes:
     """(1, mel bands, columns) of a spectrogram in 0..1."""
     image: tuple[int, int, int] = (1, 28, 28)
     """(channels, height, width) of an image in 0..1."""
+
+    def __post_init__(self) -> None:
+        for name, shape in (("audio", self.audio), ("image", self.image)):
+            whole = len(shape) == 3 and all(type(side) is int for side in shape)
+            if not whole or not all(1 <= side <= LONGEST_SIDE for side in shape):
+                raise ConfigError(
+                    f"the shape of {name} is {reprlib.repr(shape)}; "
+                    f"wanted three whole numbers from 1 to {LONGEST_SIDE}"
+                )
 
 
 class Family(nn.Module):
@@ -73,7 +90,7 @@ class Generator(Family):
     def sample(self, audio: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
         """n images a clip, each clip encoded once: noise [B, n, D] -> images [B, n, C, H, W]."""
         count, n, _ = noise.shape
-        code = self.encode(audio).repeat_interleave(n, dim=0)
+        code = self.encode(audio)[:, None].expand(-1, n, -1).flatten(0, 1)
         images = self.decode(code, noise.flatten(0, 1), diversity)
         return images.reshape(count, n, *images.shape[1:])
 
@@ -124,24 +141,51 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(families.__path__))
 
 
-def build(family: str, model: Mapping[str, Any], shapes: Shapes) -> Family:
+class Budget(TorchFunctionMode):
+    """Refuse new tensors that are empty, or beyond so many bytes, before they take memory."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = self.left = most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Count what is about to be made, then have it made."""
+        if func in (torch.empty, torch.zeros, torch.ones, torch.full):
+            size = args[0] if args and isinstance(args[0], tuple | list) else args
+            sides = [side for side in size if isinstance(side, int)]
+            if min(sides, default=1) < 1:
+                raise ConfigError(f"[model]: a network with weights of {sides}")
+            self.left -= 4 * math.prod(sides)
+        if self.left < 0:
+            raise ConfigError(f"[model]: a network of more than {self.most:,} bytes")
+        return func(*args, **(kwargs or {}))
+
+
+def build(family: str, model: Mapping[str, Any], shapes: Shapes, most: int = LARGEST) -> Family:
     """The untrained model that a preset's `family` and `[model]` table describe.
 
     Raises:
-        ConfigError: no such family, or a key of `model` that it does not know.
+        ConfigError: no such family, a key of `model` that it does not know, values of which no
+            network can be made, or one whose weights take more than `most` bytes.
     """
     if family not in names():
         raise ConfigError(f"no family '{family}'; there are: {', '.join(names())}")
     module = importlib.import_module(f"{families.__name__}.{family}")
     config: Any = parse(module.Config, model, f"[model] (family {family})")
-    built: Family = module.Model(config, shapes)
+    try:
+        with Budget(most):
+            built: Family = module.Model(config, shapes)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise ConfigError(f"[model] (family {family}): no network ({error})") from error
     check_phases(built)
     return built
 
 
-def from_preset(preset: Preset, shapes: Shapes) -> Family:
-    """The untrained model of a preset."""
-    return build(preset.family, preset.model, shapes)
+def from_preset(preset: Preset, shapes: Shapes, most: int = LARGEST) -> Family:
+    """The untrained model of a preset; errors as `build`."""
+    return build(preset.family, preset.model, shapes, most)
 
 
 def check_phases(model: Family) -> None:

@@ -41,11 +41,13 @@ def _inside(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
 
 
-def usable(files: Sequence[str], records: list[dict[str, Any]]) -> Iterator[tuple[int, audio.Wave]]:
-    """Row and clip of each good file; a bad one gets a line on standard error, and its record."""
+def usable(
+    files: Sequence[str], records: list[dict[str, Any]], rate: int = audio.RATE
+) -> Iterator[tuple[int, audio.Wave]]:
+    """Row and clip at `rate` of each good file; a bad one gets a line on standard error."""
     for row, file in enumerate(files):
         try:
-            waveform = _load(file)
+            waveform = _load(file, rate)
         except audio.AudioError as error:
             records[row]["error"] = str(error)
             print(f"synesthete: {error}", file=sys.stderr)
@@ -53,21 +55,21 @@ def usable(files: Sequence[str], records: list[dict[str, Any]]) -> Iterator[tupl
         yield row, waveform
 
 
-def _load(file: str) -> audio.Wave:
+def _load(file: str, rate: int) -> audio.Wave:
     if file == STDIN:
-        return _load_stdin()
+        return _load_stdin(rate)
     if Path(file).is_dir():
         raise audio.Unreadable(f"{file}: no sound file in it")
-    return audio.load(file)
+    return audio.load(file, rate=rate)
 
 
-def _load_stdin() -> audio.Wave:
+def _load_stdin(rate: int) -> audio.Wave:
     limit = audio.LIMITS.max_bytes
     data = sys.stdin.buffer.read(limit + 1)
     if len(data) > limit:
         raise audio.TooLong(f"standard input: wanted at most {limit} bytes")
     try:
-        return audio.load(data)
+        return audio.load(data, rate=rate)
     except audio.AudioError as error:
         raise type(error)(str(error).replace("the bytes", "standard input", 1)) from error
 

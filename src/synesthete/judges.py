@@ -20,7 +20,8 @@ from synesthete.data.mnist import Mnist
 from synesthete.errors import UserError
 from synesthete.family import Family, Losses
 from synesthete.files import whole_file
-from synesthete.nets import Residual
+from synesthete.nets import ImageEncoder, Residual, Shape
+from synesthete.pixels import planes
 from synesthete.train import train as fit
 
 TRAIN_IMAGES = 50_000
@@ -31,6 +32,12 @@ PINNED = {
     "judge2": "eec64957d457834bd203c6a48b0e1adb4ad7d6b5770ddff34bc1f2bdc5e5cd10",
 }
 """SHA-256 of the weights that come with the package."""
+
+
+OWN = config.TrainingConfig(
+    steps=300, batch_size=64, learning_rate=2e-3, schedule="cosine", ema=0.98
+)
+"""How a judge of a user's own labels is trained."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """Images float32[B, 1, 28, 28] in 0..1 and their labels int64[B]."""
+    """Images float32[B, C, H, W] in 0..1 and their labels int64[B]."""
 
     image: Tensor
     label: Tensor
@@ -60,7 +67,7 @@ class LabelledBatch:
 
 
 class Judge(Family):
-    """A classifier of digit images; `features` is the space that distances are taken in."""
+    """A classifier of images; `features` is the space that distances of digits are taken in."""
 
     phases: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("body", "head")}
     body: nn.Module
@@ -68,12 +75,12 @@ class Judge(Family):
     smoothing = 0.0
 
     def features(self, image: Tensor) -> Tensor:
-        """Images [B, 1, 28, 28] in 0..1 -> float32[B, F], the layer before the logits."""
+        """Images [B, C, H, W] in 0..1 -> float32[B, F], the layer before the logits."""
         features: Tensor = self.body(image)
         return features
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits float32[B, 10]."""
+        """Logits float32[B, K]."""
         logits: Tensor = self.head(self.features(image))
         return logits
 
@@ -116,6 +123,15 @@ class Judge2(Judge):
         self.head = nn.Linear(96, 10)
 
 
+class OwnJudge(Judge):
+    """A classifier of any images and classes, for a user's own labels."""
+
+    def __init__(self, shape: Shape, classes: int) -> None:
+        super().__init__()
+        encoder = ImageEncoder(shape, 16)
+        self.body, self.head = encoder, nn.Linear(encoder.features, classes)
+
+
 ARCHITECTURES: dict[str, type[Judge]] = {"lenet5": LeNet5, "judge2": Judge2}
 
 
@@ -141,10 +157,13 @@ def load_judge(name: str) -> Judge:
 def read(
     judge: Judge, images: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features float32[N, F] and class probabilities float32[N, 10] of uint8[N, 28, 28] images."""
+    """Features float32[N, F] and class probabilities float32[N, K] of uint8[N, H, W] images.
+
+    In colour they are uint8[N, H, W, 3].
+    """
     features, probabilities = [], []
-    for part in torch.from_numpy(np.ascontiguousarray(images)).split(1_000):  # type: ignore[no-untyped-call]
-        feature = judge.features(part.unsqueeze(1).float() / 255)
+    for part in torch.from_numpy(np.ascontiguousarray(planes(images))).split(1_000):  # type: ignore[no-untyped-call]
+        feature = judge.features(part.float() / 255)
         features.append(feature)
         probabilities.append(judge.head(feature).softmax(1))
     return torch.cat(features).numpy(), torch.cat(probabilities).numpy()
@@ -165,7 +184,7 @@ def train(
     torch.manual_seed(seed)
     judge = ARCHITECTURES[name]()
     judge.smoothing = recipe.smoothing
-    images = mnist.train_images[:TRAIN_IMAGES]
+    images = mnist.train_images[:TRAIN_IMAGES, None]
     labels = mnist.train_labels[:TRAIN_IMAGES]
 
     def stream(start: int) -> Iterator[LabelledBatch]:
@@ -181,9 +200,33 @@ def train(
     return accuracy, hashlib.sha256(weights).hexdigest()
 
 
+def learn(images: NDArray[np.uint8], classes: NDArray[np.int64], count: int, out: Path) -> Judge:
+    """A judge of images uint8[N, C, H, W] of `count` classes, int64[N]: trained, or from `out`.
+
+    Raises:
+        Interrupted: asked to stop; the next call goes on.
+    """
+    torch.manual_seed(0)
+    judge = OwnJudge((images.shape[1], images.shape[2], images.shape[3]), count)
+    path = out / "judge.safetensors"
+    if path.is_file():
+        judge.load_state_dict(load(path.read_bytes()))
+        return judge.eval()
+    recipe = Recipe(scale=0.1, shift=images.shape[2] / 20)
+
+    def stream(start: int) -> Iterator[LabelledBatch]:
+        return _stream(images, classes, OWN.batch_size, recipe, 0, start)
+
+    trained = fit(judge, stream, OWN, out, seed=0, description="a judge of these labels")
+    assert isinstance(trained, Judge)
+    with whole_file(path) as draft:
+        draft.write_bytes(save({k: v.contiguous() for k, v in trained.state_dict().items()}))
+    return trained
+
+
 def _stream(
     images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
     size: int,
     recipe: Recipe,
     seed: int,
@@ -194,12 +237,12 @@ def _stream(
     for step in range(start, 2**62):
         rng = generator(seed, step)
         rows = torch.randint(len(all_images), (size,), generator=rng)
-        image = all_images[rows].unsqueeze(1).float() / 255
+        image = all_images[rows].float() / 255
         yield LabelledBatch(_move(image, recipe, rng), all_labels[rows])
 
 
 def _move(image: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
-    """Rotate, scale and shift each of [B, 1, H, W] by its own random amounts."""
+    """Rotate, scale and shift each of [B, C, H, W] by its own random amounts."""
     count, height = len(image), image.shape[-1]
     angle, scale, across, down = torch.rand(4, count, generator=rng) * 2 - 1
     angle = torch.deg2rad(angle * recipe.rotation)

@@ -36,6 +36,7 @@ class Model:
         self.artefact = held
         self.matcher = held.model
         self.log_mel = LogMel(held.preset.spectrogram)
+        self.rate = held.preset.spectrogram.rate
 
     @torch.inference_mode()
     def spectrogram(self, waveforms: Sequence[Floats]) -> Tensor:

@@ -1,5 +1,6 @@
 """What a command works on: recordings, digits, and the mix of both, built once and kept."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def default(config: MixConfig) -> Path:
         spoken.origin.sha256[:8], config.split, config.validation or "", str(config.seed),
         crowd, "shuffled" if config.shuffled else "",
     )  # fmt: skip
-    name = "-".join(part for part in parts if part).replace(":", "-")
+    name = re.sub(r"[^\w-]", "-", "-".join(part for part in parts if part))
     folder = cache_directory() / "pairs" / f"mix-{name}"
     if not (folder / storage.HEADER).is_file():
         _build(spoken, config, folder)
@@ -132,7 +133,10 @@ def _mixed(provenance: Mapping[str, Any]) -> list[Any] | None:
     if provenance.get("recipe") != "mix":
         return None
     own = [provenance.get(key) for key in ("split", "validation", "seed", "shuffled")]
-    return [*own, *(provenance[key]["sha256"] for key in ("audio", "images"))]
+    try:
+        return [*own, *(provenance[key]["sha256"] for key in ("audio", "images"))]
+    except (KeyError, TypeError):
+        return None
 
 
 def facts(folder: Path) -> dict[str, Any]:

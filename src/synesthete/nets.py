@@ -10,6 +10,11 @@ from synesthete.config import ConfigError
 Shape = tuple[int, int, int]
 
 
+def doublings(shape: Shape) -> int:
+    """How often maps of 5 to 9 pixels are doubled to give an image's smaller side: 2 or more."""
+    return max(2, math.ceil(math.log2(min(shape[1:]) / 9)))
+
+
 class Residual(nn.Module):
     """Two normalised 3x3 convolutions around a skip; halves the picture where `stride` is 2."""
 
@@ -106,14 +111,17 @@ class ImageEncoder(nn.Sequential):
     """A small normalised convolutional encoder of images: [B, C, H, W] -> float32[B, features].
 
     Four convolutions, the second and third halving the picture, batch-normalised, then 3x3 average
-    pooling; `ConvEncoder` is its counterpart for sound.
+    pooling; in large pictures the first and the fourth halve too, so that they see as much of them.
+    `ConvEncoder` is its counterpart for sound.
     """
 
     def __init__(self, shape: Shape, width: int = 32) -> None:
         channels = (shape[0], width, 2 * width, 4 * width, 4 * width)
         self.features = 9 * channels[-1]
         layers: list[nn.Module] = []
-        for before, after, stride in zip(channels, channels[1:], (1, 2, 2, 1), strict=False):
+        larger = doublings(shape) - 2
+        strides = (2 if larger > 0 else 1, 2, 2, 2 if larger > 1 else 1)
+        for before, after, stride in zip(channels, channels[1:], strides, strict=False):
             convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
             layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())

@@ -1,4 +1,4 @@
-"""Lay images out in rows: what a picture needs that no chart library is loaded for."""
+"""Lay images out in rows or as planes: what pictures need that no chart library is loaded for."""
 
 import numpy as np
 import numpy.typing as npt
@@ -26,3 +26,13 @@ def tile(images: Pixels, columns: int, gap: int = 0) -> Pixels:
         top, left = (index // columns) * cell_height, (index % columns) * cell_width
         canvas[top : top + height, left : left + width] = image
     return canvas[: canvas.shape[0] - gap, : canvas.shape[1] - gap]
+
+
+def planes(images: Pixels) -> Pixels:
+    """uint8[n, H, W] or uint8[n, H, W, 3], as people see them, to uint8[n, C, H, W], as nets do."""
+    return images[:, None] if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, -1, 1))
+
+
+def seen(images: Pixels) -> Pixels:
+    """uint8[n, C, H, W] to uint8[n, H, W], or uint8[n, H, W, 3] in colour: `planes` undone."""
+    return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)

@@ -17,6 +17,7 @@ from synesthete.deliver import picture_names, sheet, write_listing
 from synesthete.errors import UserError
 from synesthete.inputs import summarise, usable
 from synesthete.matching import Floats, Model, nearness
+from synesthete.pixels import seen
 from synesthete.progress import bar, busy
 
 COLUMNS = 10
@@ -51,9 +52,7 @@ def gallery(model: Model, folder: Path, what: str = "images") -> Gallery:
         found, wanted = side.images.shape[1:], tuple(model.artefact.shapes.image)
         if found != wanted:
             raise UserError(f"{folder}: images are {found}, this model looks at {wanted}")
-        grey = side.images.shape[1] == 1
-        pictures = side.images[:, 0] if grey else np.moveaxis(side.images, 1, -1)
-        return Gallery(side.image_ids, model.embed_image(side.images), pictures)
+        return Gallery(side.image_ids, model.embed_image(side.images), seen(side.images))
 
 
 def retrieve(
@@ -80,7 +79,7 @@ def retrieve(
     written: dict[int, Path] = {}
     names, out = picture_names(files), out or Path("neighbours")
     with bar("retrieving", len(files)) as progress:
-        for row, waveform in usable(files, records):
+        for row, waveform in usable(files, records, model.rate):
             nearest, scores = _nearest(model, waveform, shown, k)
             records[row]["neighbours"] = [
                 {"id": shown.ids[item], "score": round(float(score), 4)}

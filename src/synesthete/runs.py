@@ -4,6 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from synesthete.data import batches
 from synesthete.data.alignment import Alignment
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
-from synesthete.files import whole_file
+from synesthete.files import read_json, whole_file
 from synesthete.train import Step, read_log, train
 
 RUN = "run.json"
@@ -39,7 +40,7 @@ def run(
     Labels play no part: only the alignment's recordings, images and edges are read.
 
     Args:
-        preset: the recipe.
+        preset: the recipe; its front end is fitted to the recordings.
         alignment: split "train" is used; other splits may be absent.
         facts: what is known about the data, for the record (`digest` identifies it).
         out: the run folder.
@@ -52,6 +53,7 @@ def run(
         UserError: `out` holds another run, or one that `resume` was not given for.
         Interrupted: asked to stop; `resume` goes on.
     """
+    preset = fitted(preset, alignment)
     _claim(out, {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}, resume)
     if (out / artefact.CONFIG).is_file():
         return artefact.read(str(out))
@@ -82,6 +84,12 @@ def run(
     return artefact.read(str(out))
 
 
+def fitted(preset: Preset, alignment: Alignment) -> Preset:
+    """The recipe with a front end for recordings of this rate and these lengths."""
+    longest = max(map(len, alignment.waveforms), default=0) / alignment.rate
+    return replace(preset, spectrogram=preset.spectrogram.fitted(alignment.rate, longest))
+
+
 def stream(
     source: batches.Samples, preset: Preset, seed: int
 ) -> Callable[[int], Iterator[batches.Batch]]:
@@ -102,7 +110,11 @@ def _claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
         with whole_file(path) as draft:
             draft.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
         return
-    if json.loads(path.read_text(encoding="utf-8")) != identity:
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); choose another --out") from error
+    if found != identity:
         raise UserError(
             f"{out}: holds a run of another recipe, seed or data; choose another --out, or delete "
             "the folder to start over"

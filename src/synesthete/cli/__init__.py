@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from synesthete import __version__
-from synesthete.cli import pairs, scoring, training, using
+from synesthete.cli import completion, doctor, pairs, scoring, sharing, training, using
 from synesthete.cli.options import Parser
 from synesthete.errors import UserError
 
@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    arguments, rest = parser().parse_known_args(argv)
+    whole = parser()
+    completion.answer(whole)
+    arguments, rest = whole.parse_known_args(argv)
     if rest and "overrides" not in arguments:
         raise UserError(f"{' '.join(rest)}: not understood; see synesthete --help")
     arguments.argv = argv
@@ -62,6 +64,6 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=__version__)
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for part in (training, scoring, using, pairs):
+    for part in (training, scoring, using, sharing, pairs, doctor, completion):
         part.add(commands)
     return whole

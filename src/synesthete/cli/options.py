@@ -65,6 +65,11 @@ def drawing(parser: Parser) -> None:
     """How images are drawn."""
     parser.add_argument("--diversity", type=float, default=1.0, metavar="X",
                         help="0: the archetype; 1 (default): as was learnt; up to 1.5")  # fmt: skip
+    evaluations(parser)
+
+
+def evaluations(parser: Parser) -> None:
+    """How often the network is asked for an image."""
     parser.add_argument("--evaluations", type=int, metavar="N",
                         help="of the network, an image (of flow; default: 4)")  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synesthete.cli import options, show
+from synesthete.cli import options, own, show
 from synesthete.cli.options import Arguments, Commands
 from synesthete.errors import UserError
 
@@ -34,16 +34,19 @@ def mix(a: Arguments) -> None:
 
 
 def inspect(a: Arguments) -> None:
-    """Look at an alignment: counts, graph, provenance, leakage."""
+    """Look at an alignment: counts, graph, provenance, pictures, and what to beware of."""
+    from synesthete import inspection
     from synesthete.data import storage
 
     alignment = storage.load(a.dir)
-    alignment.check_leakage()
     told = {
         **alignment.summary(),
         "provenance": dict(alignment.provenance),
         "digest": alignment.digest(),
+        "warnings": inspection.warnings(alignment),
     }
+    if a.sheet:
+        inspection.sheet(alignment, a.sheet)
     if a.json:
         show.write_json(told, a.json)
     else:
@@ -64,9 +67,11 @@ def add(commands: Commands) -> None:
         "pairs", help="Build and look at alignments", description="Build and look at alignments.",
         examples="""
   synesthete pairs mix --out pairs
+  synesthete pairs from-folder material --out pairs
   synesthete pairs inspect pairs
 """).add_subparsers(dest="what", required=True, metavar="WHAT")  # fmt: skip
     _add_mix(kinds)
+    own.add(kinds)
     _add_inspect(kinds)
 
 
@@ -88,7 +93,9 @@ def _add_mix(kinds: Commands) -> None:
 def _add_inspect(kinds: Commands) -> None:
     p = options.command(kinds, "inspect", inspect, """
   synesthete pairs inspect pairs
+  synesthete pairs inspect pairs --sheet pairs.png
   synesthete pairs inspect pairs --json -           # for scripts
 """)  # fmt: skip
     p.add_argument("dir", type=Path, help="a folder that `synesthete pairs` wrote")
+    p.add_argument("--sheet", type=Path, metavar="FILE", help="draw some of its pairs as a PNG")
     p.add_argument("--json", metavar="FILE", help="write it as JSON; - for standard output")

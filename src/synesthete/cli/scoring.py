@@ -4,28 +4,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synesthete.cli import options, show
+from synesthete.cli import completion, options, show
 from synesthete.cli.options import Arguments, Commands
 from synesthete.errors import UserError
 
 
 def evaluate(a: Arguments) -> None:
     """The scorecard of a model, or of several seeds of one recipe together."""
-    from synesthete import artefact, material
+    from synesthete import artefact, evaluate_pairs, material, pairs_exam
     from synesthete import evaluate as scoring
     from synesthete.generate import check
 
     held = [artefact.read(name) for name in a.model]
     folder = a.pairs or material.default(options.mix_of(a, held[0].data))
     material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
+    if a.matcher or not pairs_exam.digits(folder):
+        if a.degraded or a.dial:
+            raise UserError("--degraded and --dial need labelled digits")
+        own = evaluate_pairs.named(held, folder, a.matcher, a.side, a.seed, a.diversity)
+        _tell(held, own, a)
+        return
     exam = scoring.prepare(*material.load(folder), split=a.side)
     check(1, a.diversity)
     if a.degraded or a.dial:
         _table(held, exam, a)
         return
-    card = _card(held, exam, a)
-    own = a.evaluations is None and a.diversity == 1
-    if len(held) == 1 and a.side == "test" and own and not artefact.is_bundled(held[0]):
+    _tell(held, _card(held, exam, a), a)
+
+
+def _tell(held: Sequence[Any], card: dict[str, Any], a: Arguments) -> None:
+    """Write a scorecard where it belongs, and print it."""
+    from synesthete import artefact
+
+    whole = a.evaluations is None and a.diversity == 1 and a.side == "test"
+    ours = len(held) == 1 and Path(a.model[0]).is_dir() and not artefact.is_bundled(held[0])
+    if whole and ours:
         artefact.write_scorecard(held[0], Path(held[0].name), card)
     if a.json:
         show.write_json(card, a.json)
@@ -81,10 +94,14 @@ def add(commands: Commands) -> None:
   synesthete evaluate runs/seed0 runs/seed1 --pairs pairs
   synesthete evaluate digits --degraded             # noise, codecs, rooms
 """)  # fmt: skip
-    p.add_argument("model", nargs="+", help="a run or artefact folder; several are seeds of one")
+    model = p.add_argument("model", nargs="+", metavar="MODEL",
+                           help="a run or artefact folder; several are seeds of one")  # fmt: skip
+    completion.by(completion.models, model)
     p.add_argument("--pairs", type=Path, help="an alignment (default: the one trained on)")
     p.add_argument("--split", help=f"of the default mix: {options.SPLITS}")
     p.add_argument("--validation", help="as it was built for tuning")
+    p.add_argument("--matcher", type=Path, metavar="RUN",
+                   help="an ave trained on these pairs, where they are no digits")  # fmt: skip
     p.add_argument("--degraded", action="store_true",
                    help="on noisy, coded, reverberant … clips: a row each")  # fmt: skip
     p.add_argument("--dial", action="store_true",

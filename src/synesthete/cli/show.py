@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("split", "recordings", "images", "edges", "groups", "seconds", "images each")
+COLUMNS = (
+    "split", "recordings", "images", "edges", "groups", "seconds", "images each", "recordings each"
+)  # fmt: skip
 """What is told of each side of an alignment."""
 
 SHARES = frozenset(
@@ -69,10 +71,11 @@ def alignment(told: dict[str, Any]) -> None:
     for name, s in told["splits"].items():
         spread = [
             f"{v['min']:g} to {v['max']:g}, mean {v['mean']:g}" if v else "-"
-            for v in (s["seconds"], s["images_per_recording"])
+            for v in (s["seconds"], s["images_per_recording"], s["recordings_per_image"])
         ]
         counts = (f"{s[k]:,}" for k in ("recordings", "images", "edges", "groups"))
         body.append((name, *counts, *spread))
     tables.show(COLUMNS, body)
-    console.print("no recording, image or held-out group is on two sides of the split")
+    for warning in told["warnings"] or ("nothing to beware of: no leaks, copies, silence, …",):
+        console.print(warning, style="yellow" if told["warnings"] else None, soft_wrap=True)
     console.print_json(data=told["provenance"])

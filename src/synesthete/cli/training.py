@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synesthete.cli import options, show
+from synesthete.cli import completion, options, show
 from synesthete.cli.options import Arguments, Commands
 from synesthete.errors import UserError
 
@@ -16,7 +16,12 @@ def demo(a: Arguments) -> None:
     from synesthete.demo import demo as run
 
     preset = config.from_table(config.read(a.preset))
-    path = run(preset, options.mix(a), a.out, a.seed, options.typed(a))
+    if a.pairs:
+        from synesthete.demo_pairs import demo as on_pairs
+
+        path = on_pairs(preset, a.pairs, a.out, a.seed, options.typed(a))
+    else:
+        path = run(preset, options.mix(a), a.out, a.seed, options.typed(a))
     show.scorecard(json.loads((a.out / "scorecard.json").read_text(encoding="utf-8")))
     print(path)
 
@@ -93,8 +98,10 @@ def _add_demo(commands: Commands) -> None:
   synesthete demo --synthetic --out runs/robots     # without FSDD
   synesthete demo --preset deck-vae-grouped --split official
 """)  # fmt: skip
-    p.add_argument("--preset", default="archetype", help="what to train (default: archetype)")
+    preset = p.add_argument("--preset", default="archetype", help="default: archetype")
+    completion.by(completion.presets, preset)
     p.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: runs/demo")
+    p.add_argument("--pairs", type=Path, help="an alignment of your own (default: the mix)")
     p.add_argument("--split", help=options.SPLITS)
     options.seed(p)
     options.crowd(p)
@@ -108,7 +115,8 @@ def _add_train(commands: Commands) -> None:
   synesthete train vae-gan --pairs pairs --steps 300 --training.learning-rate 1e-4
 """)  # fmt: skip
     p.usage = "synesthete train PRESET [options] [--key value ...]"
-    p.add_argument("preset", help="a name (see synesthete/presets) or a TOML file")
+    preset = p.add_argument("preset", help="a name (see synesthete/presets) or a TOML file")
+    completion.by(completion.presets, preset)
     p.add_argument("--pairs", type=Path, help="an alignment (default: the MNIST/FSDD mix)")
     p.add_argument("--split", help=f"of the default mix: {options.SPLITS}")
     p.add_argument("--validation", help="hold out train recordings too: random or speaker:NAME")

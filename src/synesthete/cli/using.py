@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synesthete.cli import options
+from synesthete.cli import completion, options
 from synesthete.cli.options import Arguments, Commands
 
 
@@ -43,7 +43,9 @@ def _add_generate(commands: Commands) -> None:
   synesthete generate digits recordings/ 'more/*.flac' --npz all.npz --diversity 0.8
   arecord -d 2 -f S16_LE | synesthete generate digits - --json -
 """)  # fmt: skip
-    p.add_argument("model", help="a run or artefact folder, or a bundled name")
+    model = p.add_argument("model", metavar="MODEL",
+                           help="a run folder, a bundled name, or user/model (Hub)")  # fmt: skip
+    completion.by(completion.models, model)
     _files(p)
     p.add_argument("-n", type=int, default=16, help="images a file (default: 16)")
     options.drawing(p)
@@ -58,7 +60,8 @@ def _add_retrieve(commands: Commands) -> None:
   synesthete retrieve runs/ave seven.wav -k 10      # neighbours/seven.png
   synesthete retrieve runs/ave recordings/ --what audio --json found.json
 """)  # fmt: skip
-    p.add_argument("model", help="the run or artefact folder of a matcher, such as of avc or ave")
+    model = p.add_argument("model", metavar="MODEL", help="the folder of a matcher, as avc and ave")
+    completion.by(completion.models, model)
     _files(p)
     p.add_argument("-k", type=int, default=10, help="neighbours a file (default: 10)")
     p.add_argument("--what", default="images", choices=("images", "audio"), help="default: images")

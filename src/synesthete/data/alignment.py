@@ -81,6 +81,9 @@ class Alignment:
         found = len(self.waveforms), len(self.images)
         _require(found == self._sizes, f"{found} waveforms and images for {self._sizes} ids")
         _check_edges(self.edges, *self._sizes)
+        held = self.provenance.get("held_out_groups", [])
+        named = isinstance(held, list | tuple) and all(isinstance(name, str) for name in held)
+        _require(named or held == "all", f"held_out_groups is {held!r}, wanted a list or 'all'")
 
     def __repr__(self) -> str:
         nodes = f"{len(self.audio_ids)} recordings, {len(self.image_ids)} images"
@@ -95,6 +98,10 @@ class Alignment:
             for splits in (self.audio_splits, self.image_splits)
         )
         return self._taken(audio, image)
+
+    def recordings(self, rows: npt.NDArray[np.int64]) -> Alignment:
+        """Return these recordings alone, in this order."""
+        return self._taken(rows, np.arange(0))
 
     def _taken(self, audio: npt.NDArray[np.int64], image: npt.NDArray[np.int64]) -> Alignment:
         """Return these rows in this order, and the edges between them, sorted."""

@@ -1,4 +1,4 @@
-"""Turn any recording (file, bytes or array) into a mono 8 kHz waveform, trimmed of silence."""
+"""Turn any recording (file, bytes or array) into a mono waveform, trimmed of silence."""
 
 import io
 import math
@@ -13,13 +13,14 @@ import numpy.typing as npt
 import soundfile
 import soxr  # type: ignore[import-untyped]
 
+from synesthete.data import containers
 from synesthete.errors import UserError
 
 RATE = 8_000
-"""Samples per second of every waveform, Hz: FSDD's own rate, and enough to tell words apart."""
+"""Samples per second unless told otherwise, Hz: FSDD's own rate, and enough to tell words apart."""
 
-TRIM_FRAME = 80
-"""Samples (10 ms), the grain of trimming: about one period of a low voice."""
+TRIM_FRAMES = 100
+"""Frames a second (10 ms each), the grain of trimming: about one period of a low voice."""
 TRIM_DB = 40.0
 """Frames this far below the loudest one are silence. FSDD comes trimmed, and 96% of it is left
 untouched; the rest loses the room noise at its ends."""
@@ -47,6 +48,8 @@ class Limits:
     """Highest sample rate, Hz: the highest in common use."""
     max_channels: int = 32
     """Most channels. Also catches arrays of [channels, samples], the wrong way round."""
+    max_samples: int = 50_000_000
+    """Most samples of all channels together: 30 s of 8 channels at 192 kHz. Silence packs well."""
     max_bytes: int = 100_000_000
     """Largest file, bytes, before it is read into memory: 30 s of 64-bit stereo at 192 kHz."""
     max_amplitude: float = 2.0**31
@@ -66,7 +69,7 @@ class Unreadable(AudioError):
 
 
 class NotAudio(AudioError):
-    """Not a file that libsndfile can decode, or not an array of samples."""
+    """Not a file that libsndfile or PyAV can decode, or not an array of samples."""
 
 
 class Empty(AudioError):
@@ -74,7 +77,7 @@ class Empty(AudioError):
 
 
 class Silent(AudioError):
-    """Nothing audible is left of it in mono at 8 kHz."""
+    """Nothing audible is left of it in mono at the rate asked for."""
 
 
 class TooShort(AudioError):
@@ -103,12 +106,14 @@ def load(
     limits: Limits = LIMITS,
     *,
     trim: bool = True,
+    rate: int = RATE,
 ) -> Wave:
-    """Load a recording as float32[T] at 8 kHz: mono, resampled, trimmed, not normalised in gain.
+    """Load a recording as float32[T] at `rate`: mono, resampled, trimmed, not normalised in gain.
 
-    `source` is a path or the bytes of anything libsndfile reads (wav, flac, ogg, mp3, aiff, ...),
-    or an array [T] or [T, channels] with its `sample_rate` in Hz: floats are taken as they are
-    (full scale is 1), integers scaled to -1..1 by the range of their type.
+    `source` is a path or the bytes of anything libsndfile reads (wav, flac, ogg, mp3, aiff, ...)
+    or, where PyAV is installed, browsers and telephones record (webm, m4a, aac); or an array [T] or
+    [T, channels] with its `sample_rate` in Hz: floats are taken as they are (full scale is 1),
+    integers scaled to -1..1 by the range of their type.
 
     Mono is the mean of the channels, less its mean over time (a microphone's offset is no sound);
     resampling is soxr's HQ, band-limited and without delay; see `trim_silence` for the ends. Of a
@@ -116,32 +121,38 @@ def load(
     """
     name = _name(source)
     if isinstance(source, np.ndarray):
-        samples, rate = _from_array(source, sample_rate, limits)
+        samples, own_rate = _from_array(source, sample_rate, limits)
     elif sample_rate is not None:
         raise UnsupportedSampleRate(
             f"{name}: sample_rate={sample_rate} given; wanted none, a file states its own"
         )
     else:
-        samples, rate = _from_file(source, limits)
-    wave: Wave = soxr.resample(_mono(name, samples, limits), rate, RATE, quality="HQ")
-    _check_audible(name, wave, limits)
+        samples, own_rate = _from_file(source, limits)
+    wave = resample(_mono(name, samples, limits), own_rate, rate)
+    _check_audible(name, wave, rate, limits)
     if trim:
-        wave = trim_silence(wave)
-    _check_seconds(name, len(wave) / RATE, limits)
+        wave = trim_silence(wave, rate)
+    _check_seconds(name, len(wave) / rate, limits)
     return wave
 
 
-def trim_silence(waveform: Wave) -> Wave:
+def resample(waveform: Wave, rate: float, wanted: float) -> Wave:
+    """float32[T] at `rate` Hz to `wanted` Hz: soxr's HQ, band-limited and without delay."""
+    return np.asarray(soxr.resample(waveform, rate, wanted, quality="HQ"), np.float32)
+
+
+def trim_silence(waveform: Wave, rate: int = RATE) -> Wave:
     """Cut from both ends of float32[T] what is silent relative to the clip's own loudest moment.
 
     Keeps everything from the first to the last 10 ms frame whose power is within `TRIM_DB` of the
     loudest, and `TRIM_MARGIN` frames around. Gain plays no part; trimming twice changes nothing.
     """
-    frames = np.pad(waveform, (0, -len(waveform) % TRIM_FRAME)).reshape(-1, TRIM_FRAME)
+    size = rate // TRIM_FRAMES
+    frames = np.pad(waveform, (0, -len(waveform) % size)).reshape(-1, size)
     power = np.square(frames, dtype=np.float64).mean(axis=1)
     loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
     start, stop = max(0, loud[0] - TRIM_MARGIN), loud[-1] + 1 + TRIM_MARGIN
-    return waveform[start * TRIM_FRAME : stop * TRIM_FRAME]
+    return waveform[start * size : stop * size]
 
 
 def _name(source: object) -> str:
@@ -176,10 +187,25 @@ def _from_file(source: str | os.PathLike[str] | bytes, limits: Limits) -> Sound:
             return file.read(file.frames, dtype="float32", always_2d=True), file.samplerate
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
+        return _from_container(name, data, limits, reason)
+
+
+def _from_container(name: str, data: bytes, limits: Limits, reason: str) -> Sound:
+    """Decode what libsndfile did not, for the `reason` it gave; stop at what is too long."""
+
+    def check(frames: int, channels: int, rate: float) -> None:
+        fewest = math.ceil(limits.min_seconds * rate)
+        _check_layout(name, max(frames, fewest), channels, rate, limits)
+
+    try:
+        samples, rate = containers.decode(data, check)
+    except containers.Undecodable as error:
         raise NotAudio(
-            f"{name}: not a sound file that can be decoded ({reason}); wanted wav, flac, ogg, mp3, "
-            "aiff or another format of libsndfile, whole"
+            f"{name}: not a sound file that can be decoded ({reason}; {error}); wanted wav, flac, "
+            "ogg, mp3, aiff, webm, m4a or another format of libsndfile, whole"
         ) from error
+    _check_layout(name, len(samples), samples.shape[1], rate, limits)
+    return samples, rate
 
 
 def _read(path: Path, limits: Limits) -> bytes:
@@ -218,6 +244,11 @@ def _check_layout(name: str, frames: int, channels: int, rate: float, limits: Li
             f"{name}: {channels} channels of {frames} samples; wanted at most "
             f"{limits.max_channels} channels (an array is [samples, channels])"
         )
+    if frames * channels > limits.max_samples and frames / rate <= limits.max_seconds:
+        raise TooLong(
+            f"{name}: {channels} channels of {frames} samples; wanted at most "
+            f"{limits.max_samples} samples in all"
+        )
     if frames < 1 or channels < 1:
         raise Empty(f"{name}: no samples; wanted at least {limits.min_seconds:g} s of sound")
     _check_seconds(name, frames / rate, limits)
@@ -241,10 +272,10 @@ def _mono(name: str, samples: npt.NDArray[Any], limits: Limits) -> Wave:
     return np.asarray(mono - mono.mean(), np.float32)
 
 
-def _check_audible(name: str, wave: Wave, limits: Limits) -> None:
+def _check_audible(name: str, wave: Wave, rate: int, limits: Limits) -> None:
     peak = 20 * math.log10(max(np.abs(wave).max(), np.finfo(np.float32).tiny))
     if peak < limits.silence_dbfs:
         raise Silent(
-            f"{name}: its peak, in mono at {RATE} Hz, is {peak:.0f} dBFS; "
+            f"{name}: its peak, in mono at {rate} Hz, is {peak:.0f} dBFS; "
             f"wanted at least {limits.silence_dbfs:g} dBFS"
         )

@@ -1,6 +1,6 @@
 """Turn an alignment into a stream of batches whose content is a pure function of (seed, step)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synesthete.data.alignment import Alignment
-from synesthete.data.audio import trim_silence
+from synesthete.data.audio import Wave, resample, trim_silence
 from synesthete.data.augment import AugmentationConfig, augment
 from synesthete.data.scenes import SceneConfig, again
 from synesthete.data.spectrogram import LogMel, SpectrogramConfig, pad
@@ -51,9 +51,16 @@ class Samples:
 def spectrograms(alignment: Alignment, config: SpectrogramConfig) -> Tensor:
     """Every recording of `alignment`, trimmed, as float32[R, 1, bands, columns] in 0..1."""
     log_mel = LogMel(config)
-    clips = [trim_silence(wave) for wave in alignment.waveforms]
+    clips = [trim_silence(wave, config.rate) for wave in _at(alignment, config.rate)]
     parts = [log_mel(*pad(clips[i : i + 64])) for i in range(0, len(clips), 64)]
     return torch.cat(parts).unsqueeze(1)
+
+
+def _at(alignment: Alignment, rate: int) -> Sequence[Wave]:
+    """The recordings at `rate`, which is another than the alignment's where a model's is."""
+    if alignment.rate == rate:
+        return alignment.waveforms
+    return [resample(wave, alignment.rate, rate) for wave in alignment.waveforms]
 
 
 def rerecorded(
@@ -67,9 +74,10 @@ def rerecorded(
         return spectrograms(alignment, spectrogram)
     log_mel, pictures = LogMel(spectrogram), []
     with bar("recording anew", len(alignment.waveforms)) as progress:
-        for row, wave in enumerate(alignment.waveforms):
+        for row, wave in enumerate(_at(alignment, spectrogram.rate)):
             rngs = [np.random.default_rng((seed, 6, row, copy)) for copy in range(scene.copies)]
-            pictures.append(log_mel(*pad([again(wave, scene, rng) for rng in rngs])))
+            anew = [again(wave, scene, rng, spectrogram.rate) for rng in rngs]
+            pictures.append(log_mel(*pad(anew)))
             progress.advance()
     return torch.stack(pictures)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 FULL_SCALE = 32_768  # the 16-bit sample that would be 1.0
 ID_DIGITS = 16  # hexadecimal: 64 bits of a SHA-256
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def to_16_bit(waveform: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int16]:
@@ -71,6 +73,8 @@ def to_flac(waveform: npt.NDArray[np.floating[Any]], rate: int) -> bytes:
 
 def from_flac(data: bytes, rate: int, samples: int) -> npt.NDArray[np.float32]:
     """Decode a FLAC file to float32[samples]; ValueError if it holds anything else."""
+    if not data.startswith(b"fLaC"):
+        raise ValueError("a recording cannot be decoded (it is no FLAC file)")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             found = file.format, file.subtype, file.channels, file.samplerate, file.frames
@@ -92,6 +96,8 @@ def to_png(image: npt.NDArray[np.uint8]) -> bytes:
 def from_png(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Decode a PNG file to uint8[C, H, W] of that shape; ValueError if it holds anything else."""
     channels, height, width = shape
+    if data[:8] != PNG or data[16:24] != struct.pack(">II", width, height):
+        raise ValueError(f"an image is no PNG of {width}x{height}")
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as file:
             found = file.mode, file.size

@@ -100,10 +100,12 @@ CONDITIONS: Mapping[str, Degradation] = {
 """What a robustness table asks, by its name there."""
 
 
-def reverberant(wave: Wave, seconds: float, energy: float, rng: np.random.Generator) -> Wave:
+def reverberant(
+    wave: Wave, seconds: float, energy: float, rng: np.random.Generator, rate: int = RATE
+) -> Wave:
     """`wave` and an echo of decaying noise, -60 dB after `seconds`, of `energy` times its own."""
-    time = np.arange(max(1, int(seconds * RATE))) / RATE
-    echo = rng.normal(size=len(time)) * np.exp(-ROOM_DECAY / 2 * time / max(seconds, 1 / RATE))
+    time = np.arange(max(1, int(seconds * rate))) / rate
+    echo = rng.normal(size=len(time)) * np.exp(-ROOM_DECAY / 2 * time / max(seconds, 1 / rate))
     echo *= np.sqrt(energy / np.square(echo).sum())
     echo[0] += 1
     length = len(wave) + len(echo) - 1

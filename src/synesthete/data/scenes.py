@@ -13,8 +13,8 @@ HIGHEST_SNR = 45.0
 """The quietest noise that is added, dB below the clip."""
 LOWEST_TRIM = 60.0
 """A threshold that cuts nothing off, dB below the loudest moment of a clip."""
-MOMENT = RATE // 100
-"""Samples of a moment whose level counts: 10 ms."""
+MOMENTS = 100
+"""Moments a second whose levels count."""
 PADDING = 0.3
 """The longest stretch of the room alone before and after a clip, s."""
 
@@ -45,26 +45,27 @@ class SceneConfig:
     """Most single samples that are struck to the clip's own peak."""
 
 
-def again(wave: Wave, config: SceneConfig, rng: np.random.Generator) -> Wave:
-    """A clip float32[T] at 8 kHz, recorded anew, and trimmed as every clip is."""
+def again(wave: Wave, config: SceneConfig, rng: np.random.Generator, rate: int = RATE) -> Wave:
+    """A clip float32[T] at `rate`, recorded anew, and trimmed as every clip is."""
     if config.speed:
-        wave = soxr.resample(wave, RATE, RATE * _log_uniform(1 + config.speed, rng), quality="MQ")
+        wave = soxr.resample(wave, rate, rate * _log_uniform(1 + config.speed, rng), quality="MQ")
     if config.tilt:
-        wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt))
+        wave = _tilted(wave, rng.uniform(-config.tilt, config.tilt), rate)
     undisturbed = config.clean and rng.random() < config.clean
     if config.room and not undisturbed:
-        wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng)
+        wave = degrade.reverberant(wave, rng.uniform(0, config.room), rng.uniform(0, 2), rng, rate)
     if config.trim < LOWEST_TRIM:
-        wave = _trimmed(wave, *rng.uniform(config.trim, LOWEST_TRIM, size=2))
+        start_db, end_db = rng.uniform(config.trim, LOWEST_TRIM, size=2)
+        wave = _trimmed(wave, start_db, end_db, rate)
     if config.snr < HIGHEST_SNR and not undisturbed:
-        margins = rng.integers(0, int(PADDING * RATE), size=2)
+        margins = rng.integers(0, int(PADDING * rate), size=2)
         snr = rng.uniform(config.snr, HIGHEST_SNR)
         wave = degrade.disturbed(np.pad(wave, margins), _noise(len(wave) + margins.sum(), rng), snr)
     if config.overdrive and not undisturbed:
         wave = _overdriven(wave, rng.uniform(-config.overdrive, config.overdrive))
     if config.clicks and not undisturbed:
         wave = degrade.struck(wave, int(rng.integers(config.clicks + 1)), rng)
-    return trim_silence(np.asarray(wave, np.float32))
+    return trim_silence(np.asarray(wave, np.float32), rate)
 
 
 def _log_uniform(most: float, rng: np.random.Generator) -> float:
@@ -72,21 +73,22 @@ def _log_uniform(most: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(-1, 1) * np.log(most)))
 
 
-def _tilted(wave: Wave, slope: float) -> Wave:
+def _tilted(wave: Wave, slope: float, rate: int) -> Wave:
     """The spectrum turned around 1 kHz by `slope` dB an octave."""
     spectrum = np.fft.rfft(wave)
-    hertz = np.fft.rfftfreq(len(wave), 1 / RATE)
+    hertz = np.fft.rfftfreq(len(wave), 1 / rate)
     octaves = np.log2(np.clip(hertz, 60, None) / 1_000)
     turned = np.fft.irfft(spectrum * 10 ** (slope * octaves / 20), len(wave))
     return np.asarray(turned, np.float32)
 
 
-def _trimmed(wave: Wave, start: float, end: float) -> Wave:
+def _trimmed(wave: Wave, start: float, end: float, rate: int = RATE) -> Wave:
     """From the first moment within `start` dB of the loudest to the last within `end` dB."""
-    power = np.square(np.pad(wave, (0, -len(wave) % MOMENT)).reshape(-1, MOMENT)).mean(1)
+    moment = rate // MOMENTS
+    power = np.square(np.pad(wave, (0, -len(wave) % moment)).reshape(-1, moment)).mean(1)
     level = 10 * np.log10(power / power.max() + 1e-12)
     first, last = np.flatnonzero(level >= -start)[0], np.flatnonzero(level >= -end)[-1]
-    return wave[first * MOMENT : (last + 1) * MOMENT] if first <= last else wave
+    return wave[first * moment : (last + 1) * moment] if first <= last else wave
 
 
 def _overdriven(wave: Wave, decibels: float) -> Wave:

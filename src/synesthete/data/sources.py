@@ -101,12 +101,9 @@ def obtain(
     ones, is passed over with a note. With `extras`, files without a pinned hash come along.
     Raises `Unavailable` when no place has the data.
     """
-    cached = Place("cache", str(cache / data.folder), lambda: read(cache / data.folder))
-    near = [cached]
-    if directory is not None:
-        near.insert(0, Place("directory", str(directory), lambda: _present(directory, read)))
+    near = _near(data, read, directory, cache)
     failed: Failures = {}
-    found = _first(near, data, failed) or _fetch(cached, far, data, failed)
+    found = _first(near, data, failed) or _fetch(near[-1], far, data, failed)
     if found is None:
         raise Unavailable(_report(data, failed))
     place, files = found
@@ -120,6 +117,30 @@ def obtain(
         verified=used.keys() == data.sha256.keys(),
         notes=tuple(f"{p.kind} {p.detail} passed over: {e}" for p, e in faults.items()),
     )
+
+
+def look(
+    data: Dataset, read: Callable[[Path], Files], *, directory: Path | None, cache: Path
+) -> Place:
+    """Return the place on this machine that `obtain` would use; nothing is fetched or written.
+
+    Raises `SourceError` when there is none, saying why of each.
+    """
+    failed: Failures = {}
+    found = _first(_near(data, read, directory, cache), data, failed)
+    if found is None:
+        raise SourceError("; ".join(f"{p.kind} {p.detail}: {why}" for p, why in failed.items()))
+    return found[0]
+
+
+def _near(
+    data: Dataset, read: Callable[[Path], Files], directory: Path | None, cache: Path
+) -> list[Place]:
+    """The user's directory, if any, and the cache."""
+    cached = Place("cache", str(cache / data.folder), lambda: read(cache / data.folder))
+    if directory is None:
+        return [cached]
+    return [Place("directory", str(directory), lambda: _present(directory, read)), cached]
 
 
 def _present(directory: Path, read: Callable[[Path], Files]) -> Files:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,10 @@ from synesthete.errors import UserError
 # Mel-band power below which a clip counts as silent. A full-scale sine gives about 100, the
 # faintest click that `audio.load` accepts about 3e-8: nothing audible comes near.
 SILENT_POWER = 1e-12
+
+LARGEST = 4_096
+"""The longest transform, samples, and the most windows of a clip: more is no picture of a word, and
+the matrices grow with the square."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,34 @@ class SpectrogramConfig:
                 "spectrogram: bands, columns, windows_per_column and dynamic_range_db "
                 "must be greater than 0"
             )
+        if max(self.dft, self.windows) > LARGEST or self.bands > LARGEST // 4:
+            raise UserError(
+                f"spectrogram: dft = {self.dft}, columns * windows_per_column = {self.windows}, "
+                f"bands = {self.bands}; wanted at most {LARGEST}, {LARGEST} and {LARGEST // 4}"
+            )
+
+    def fitted(self, rate: int, seconds: float) -> "SpectrogramConfig":
+        """The same for recordings at `rate` Hz of up to `seconds`; what a recipe chose stays.
+
+        Windows keep their length in time and the bands their share of the spectrum; a column
+        takes as many windows as leave no gap in the longest recording.
+        """
+        usual = SpectrogramConfig()
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen = {name: value for name, value in own.items() if value != getattr(usual, name)}
+        scale = chosen.get("rate", rate) / usual.rate
+        window = chosen.get("window", 2 * round(usual.window * scale / 2))
+        found = {
+            "rate": rate,
+            "window": window,
+            "dft": 2 * window,
+            "high_hz": usual.high_hz * scale,
+            "windows_per_column": max(
+                usual.windows_per_column,
+                math.ceil(seconds * usual.rate * scale / (self.columns * window)),
+            ),
+        }
+        return replace(self, **(found | chosen))
 
     @property
     def windows(self) -> int:

@@ -53,6 +53,7 @@ SPEAKERS = (
 )
 
 
+LARGEST_CROWD = 10_000
 CROWD_TAKES = 1
 """Recordings of each digit by each speaker of a crowd: many voices teach more than many takes."""
 
@@ -84,10 +85,10 @@ def crowd(count: int, cache: Path | None = None, *, seed: int = 0) -> fsdd.Recor
     asked for. Otherwise as `synthesise`.
 
     Raises:
-        UserError: as `synthesise`, or `count` is less than 1.
+        UserError: as `synthesise`, or `count` is not 1 to `LARGEST_CROWD`.
     """
-    if count < 1:
-        raise UserError(f"a crowd of {count} speakers: wanted 1 or more")
+    if not 1 <= count <= LARGEST_CROWD:
+        raise UserError(f"a crowd of {count} speakers: wanted 1 to {LARGEST_CROWD:,}")
     known = espeak.voices()
     people = tuple(_stranger(number, known, seed) for number in range(count))
     return _recordings(
@@ -128,6 +129,21 @@ def synthesise(cache: Path | None = None, *, seed: int = 0) -> fsdd.Recordings:
     """
     people = ", ".join(f"{who.name} ({who.voice})" for who in SPEAKERS)
     return _recordings("", SPEAKERS, TAKES, cache, seed, people)
+
+
+def examples() -> dict[str, bytes]:
+    """A wav file of each of `WORDS`, said by the four speakers in turn; nothing is kept.
+
+    Raises:
+        UserError: as `espeak.speak`.
+    """
+    people = [SPEAKERS[digit % len(SPEAKERS)] for digit in range(len(WORDS))]
+    rngs = [np.random.default_rng((5, digit)) for digit in range(len(WORDS))]
+    said = [_take(*take) for take in zip(people, WORDS, rngs, strict=True)]
+    spoken, rate = espeak.speak(said)
+    waves = (audio.load(clean, rate, trim=False) for clean in spoken)
+    recorded = [_record(*take) for take in zip(people, waves, rngs, strict=True)]
+    return {word: _wav(wave) for word, wave in zip(WORDS, recorded, strict=True)}
 
 
 def _recordings(

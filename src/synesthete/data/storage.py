@@ -8,11 +8,11 @@ SPLIT/image-000000.tar    {id}.png, grey or RGB
 labels.parquet            not ours: judging may put it there, training never opens it
 """
 
-import io
 import json
+import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ import pyarrow.parquet as pq
 from synesthete.data.alignment import SPLITS, Alignment, AlignmentError
 from synesthete.data.content import from_flac, from_png, to_flac, to_png
 from synesthete.data.shards import Place, cut, shard_name, stamp, vouched, write_shards
-from synesthete.files import whole_directory
+from synesthete.data.tables import read_table
+from synesthete.files import read_json, whole_directory
 from synesthete.progress import Bar, bar
 
 FORMAT = "synesthete-alignment"
 VERSION = 1
 HEADER, NODES, EDGES = "header.json", "nodes.parquet", "edges.parquet"
+LONGEST_SIDE = 4_096  # of an image, in pixels
+ALWAYS, RATIO = 1 << 28, 32  # bytes that any alignment may unpack to; else, so many times its own
 ADVICE = "restore the folder from where it came, or build the alignment again"
 
 Header = dict[str, Any]
@@ -90,7 +93,9 @@ def load(directory: str | os.PathLike[str], splits: Sequence[str] | None = None)
         if lacking:
             raise AlignmentError(f"{folder}: has no split {lacking}, only {present}")
         return _read(folder, header, present if splits is None else splits)
-    except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
+    except (
+        KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, pa.ArrowException
+    ) as error:  # fmt: skip
         raise AlignmentError(f"{folder}: damaged ({error}); {ADVICE}") from error
 
 
@@ -98,9 +103,9 @@ def read_header(directory: str | os.PathLike[str]) -> Header:
     """Return an alignment's header: counts, provenance, digest, files; AlignmentError as `load`."""
     path = Path(directory) / HEADER
     try:
-        header: Header = json.loads(path.read_text(encoding="utf-8"))
+        header: Header = read_json(path)
         kind, version = header["format"], int(header["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         told = f"no readable {HEADER}: {type(error).__name__}"
         advice = "name a folder that `synesthete pairs` wrote"
         raise AlignmentError(f"{path.parent}: not an alignment ({told}); {advice}") from error
@@ -111,6 +116,9 @@ def read_header(directory: str | os.PathLike[str]) -> Header:
             f"{path}: version {version} of the format; this synesthete reads up to {VERSION}: "
             "upgrade it"
         )
+    for part, kind in (("counts", dict), ("files", dict), ("provenance", dict), ("digest", str)):
+        if not isinstance(header.get(part), kind):
+            raise AlignmentError(f"{path.parent}: damaged (no {part} in {HEADER}); {ADVICE}")
     return header
 
 
@@ -197,19 +205,21 @@ def _header_of(alignment: Alignment, draft: Path) -> Header:
 
 
 def _read(folder: Path, header: Header, splits: Sequence[str]) -> Alignment:
-    nodes = _read_table(folder, header, NODES, splits)
+    nodes = _read_table(folder, header, NODES, _NODE_SCHEMA, splits)
     audio, image = (
         nodes.filter(pc.equal(nodes["kind"], k)).to_pydict() for k in ("audio", "image")
     )
     rate, shape = header["counts"]["rate"], header["counts"]["image_shape"]
+    places = _places("audio", audio), _places("image", image)
+    _check_size(folder, {**places[0], **places[1]}, audio["samples"], len(image["id"]), shape)
     waves: dict[int, npt.NDArray[np.float32]] = {}
     images = np.empty((len(image["id"]), *shape), np.uint8)
     with bar("reading the alignment", nodes.num_rows) as progress:
-        for row, data in _read_files(folder, header, "audio", audio, progress):
+        for row, data in _read_files(folder, header, places[0], audio, progress):
             waves[row] = from_flac(data, rate, audio["samples"][row])
-        for row, data in _read_files(folder, header, "image", image, progress):
+        for row, data in _read_files(folder, header, places[1], image, progress):
             images[row] = from_png(data, shape)
-    edges = _read_table(folder, header, EDGES, splits)
+    edges = _read_table(folder, header, EDGES, _EDGE_SCHEMA, splits)
     ends = _rows(edges["audio"], audio["id"]), _rows(edges["image"], image["id"])
     return Alignment(
         audio_ids=tuple(audio["id"]),
@@ -226,13 +236,38 @@ def _read(folder: Path, header: Header, splits: Sequence[str]) -> Alignment:
     )
 
 
-def _read_files(
-    folder: Path, header: Header, kind: str, nodes: dict[str, list[Any]], progress: Bar
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the row and content of every node's file, shard after shard."""
+def _places(kind: str, nodes: Mapping[str, list[Any]]) -> dict[str, list[int]]:
+    """The rows that each shard holds."""
     shards = defaultdict(list)
     for row, (split, number) in enumerate(zip(nodes["split"], nodes["shard"], strict=True)):
         shards[shard_name(split, kind, number)].append(row)
+    return shards
+
+
+def _check_size(
+    folder: Path, shards: Iterable[str], samples: Iterable[int], images: int, shape: Sequence[int]
+) -> None:
+    """Refuse what unpacks to far more than its files, as recordings and images do not.
+
+    Raises:
+        ValueError: saying how much.
+    """
+    if len(shape) != 3 or not all(1 <= side <= LONGEST_SIDE for side in shape):
+        raise ValueError(f"images of {shape}, wanted three sides from 1 to {LONGEST_SIDE}")
+    unpacked = 4 * sum(map(abs, samples)) + images * math.prod(shape)
+    packed = sum(path.stat().st_size for name in shards if (path := folder / name).is_file())
+    if unpacked > max(ALWAYS, RATIO * packed):
+        raise ValueError(f"{packed:,} bytes of recordings and images that unpack to {unpacked:,}")
+
+
+def _read_files(
+    folder: Path,
+    header: Header,
+    shards: Mapping[str, list[int]],
+    nodes: Mapping[str, list[Any]],
+    progress: Bar,
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the row and content of every node's file, shard after shard."""
     for name, rows in shards.items():
         shard = vouched(folder / name, header["files"][name])
         for row in rows:
@@ -240,8 +275,10 @@ def _read_files(
         progress.advance(len(rows))
 
 
-def _read_table(folder: Path, header: Header, name: str, splits: Sequence[str]) -> pa.Table:
-    table = pq.read_table(io.BytesIO(vouched(folder / name, header["files"][name])))
+def _read_table(
+    folder: Path, header: Header, name: str, schema: pa.Schema, splits: Sequence[str]
+) -> pa.Table:
+    table = read_table(vouched(folder / name, header["files"][name]), schema)
     return table.filter(pc.is_in(table["split"], value_set=pa.array(splits, pa.string())))
 
 

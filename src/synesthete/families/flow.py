@@ -53,6 +53,26 @@ class Config:
     evaluations: int = 4
     """Evaluations of the velocity network that draw an image."""
 
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(
+                    f"model.{name} is {getattr(self, name)}, wanted {low:g} to {high:g}"
+                )
+
+
+RANGES = {
+    "blocks": (1, 64),
+    "inner_blocks": (0, 64),
+    "plain_steps": (0, math.inf),
+    "stretches": (0, 1),
+    "unconditional": (0, 1),
+    "most_guidance": (1, 100),
+    "guidance": (0.01, 100),
+    "evaluations": (1, 100),
+}
+"""What the flow is defined for, and what ends in good time."""
+
 
 class Block(nn.Module):
     """A residual block whose second half is scaled and shifted by the condition (FiLM)."""
@@ -202,11 +222,12 @@ class Model(Generator):
     def decode(self, code: Tensor, noise: Tensor, diversity: float = 1.0) -> Tensor:
         """The image to which the flow carries `diversity` times the noise."""
         x = diversity * noise.view(-1, *self.shape)
-        guidance = x.new_full((len(x),), math.log(self.config.guidance))
-        known = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        times = torch.linspace(0, 1, self.evaluations + 1).tolist()
+        each = x.shape[:1]  # not len(x), which an exporter would take for a constant
+        guidance = x.new_full(each, math.log(self.config.guidance))
+        known = torch.ones(each, dtype=torch.bool, device=x.device)
+        times = [i / self.evaluations for i in range(self.evaluations + 1)]
         for start, end in itertools.pairwise(times):
-            stretch = x.new_full((len(x),), start), x.new_full((len(x),), end)
+            stretch = x.new_full(each, start), x.new_full(each, end)
             x = x + (end - start) * self.velocity(x, Question(*stretch, code, known, guidance))
         return ((x + 1) / 2).clamp(0, 1)
 

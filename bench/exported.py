@@ -1,0 +1,139 @@
+"""The bundled model as an ONNX file: how fast it runs, and what each variant costs in agreement."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import quantize_dynamic
+
+from synesthete import evaluate, material
+from synesthete.data.spectrogram import pad
+from synesthete.export import Drawing, export, session
+from synesthete.family import noise
+from synesthete.generate import Model, load, to_uint8
+from synesthete.judges import load_judge, read
+
+ROUNDS = 60
+SAMPLES = 4
+"""Images a recording, for agreement."""
+
+Images = NDArray[np.float32]
+
+
+@contextmanager
+def variants(model: Model) -> Iterator[dict[str, Path]]:
+    """The files that `synesthete export` writes, and one that it does not: 8-bit arithmetic.
+
+    The front end is left as it is; the convolutions and products of the network are quantised by
+    onnxruntime, weights beforehand and activations as they come.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in ("float32", "half", "int8")}
+        export(model, files["float32"])
+        export(model, files["half"], half=True)
+        quantize_dynamic(files["float32"], files["int8"], op_types_to_quantize=["Conv", "Gemm"])
+        yield files
+
+
+def speeds() -> list[dict[str, Any]]:
+    """Median milliseconds from a waveform of half a second to its images, taking turns."""
+    model, rows = load("digits"), []
+    drawing, own = Drawing(model).eval(), torch.get_num_threads()
+    with variants(model) as files, torch.inference_mode():
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            for n in (1, 16):
+                feed = drawing.feed(1, n, 0.5)
+                tensors = [torch.from_numpy(array) for array in feed.values()]
+                ways: dict[str, Callable[[], object]] = {"eager": partial(drawing, *tensors)}
+                for name, file in files.items():
+                    ways[name] = partial(session(file, threads).run, None, feed)
+                taken = _turns(ways)
+                times = {f"{name} ms": 1_000 * seconds for name, seconds in taken.items()}
+                faster = taken["eager"] / taken["float32"]
+                rows.append({"images": n, "threads": threads, **times, "times faster": faster})
+    torch.set_num_threads(own)
+    return rows
+
+
+def costs() -> list[dict[str, Any]]:
+    """Agreement on the 200 test recordings, beside PyTorch's own images of the same noise."""
+    model = load("digits")
+    alignment, labels = material.load(material.default(material.MixConfig()))
+    exam = evaluate.prepare(alignment, labels)
+    noises = noise(0, 0, len(exam.heard), SAMPLES, model.generator.noise_size)
+    drawing = Drawing(model).eval()
+    rows, wanted = [], _drawn(partial(_eager, drawing), exam, noises)
+    with variants(model) as files:
+        rows.append(_cost("PyTorch", 0, wanted, wanted, exam))
+        for name, file in files.items():
+            images = _drawn(partial(_onnx, file), exam, noises)
+            rows.append(_cost(name, file.stat().st_size, images, wanted, exam))
+    return rows
+
+
+def _cost(
+    name: str, size: int, images: Images, wanted: Images, exam: evaluate.Exam
+) -> dict[str, Any]:
+    digits, others = _read(images), _read(wanted)
+    off = np.abs(images - wanted)
+    return {
+        "variant": name, "MB": size / 1e6 if size else "",
+        "agreement": float((digits == exam.heard[:, None]).mean()),
+        "read otherwise": f"{(digits != others).sum()} of {digits.size}",
+        "largest difference": float(off.max()), "mean difference": float(off.mean()),
+    }  # fmt: skip
+
+
+def _read(images: Images) -> NDArray[np.int64]:
+    """The digits int64[R, SAMPLES] that the judge reads in float32[R, SAMPLES, 1, 28, 28]."""
+    flat = to_uint8(torch.from_numpy(images)).reshape(-1, 28, 28)
+    digits: NDArray[np.int64] = read(load_judge("lenet5"), flat)[1].argmax(1)
+    return digits.reshape(images.shape[:2])
+
+
+def _drawn(
+    draw: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Images],
+    exam: evaluate.Exam,
+    noises: torch.Tensor,
+) -> Images:
+    waves, size = exam.alignment.waveforms, 50
+    parts = [
+        draw(*pad(waves[first : first + size]), noises[first : first + size])
+        for first in range(0, len(waves), size)
+    ]
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def _eager(
+    drawing: Drawing, waveform: torch.Tensor, lengths: torch.Tensor, noises: torch.Tensor
+) -> Images:
+    images: Images = drawing(waveform, lengths, noises).numpy()
+    return images
+
+
+def _onnx(
+    file: Path, waveform: torch.Tensor, lengths: torch.Tensor, noises: torch.Tensor
+) -> Images:
+    feed = {"waveform": waveform.numpy(), "lengths": lengths.numpy(), "noise": noises.numpy()}
+    images: Images = session(file).run(["images"], feed)[0]
+    return images
+
+
+def _turns(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median seconds of each, one after another in each round."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, run in ways.items():
+            started = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - started)
+    return {name: float(np.median(seconds[5:])) for name, seconds in taken.items()}
