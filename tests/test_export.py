@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -234,3 +235,12 @@ def test_the_bundled_model_is_read_alike_on_every_test_recording(tmp_path: Path)
             for images in (found, wanted)
         ]
         np.testing.assert_array_equal(*digits)
+
+
+def test_onnxruntime_is_told_to_report_to_nobody(tmp_path: Path) -> None:
+    """It would leave the file of its reporting in the temporary folder as soon as it is loaded."""
+    code = "import synesthete.export, onnxruntime; print(onnxruntime.__version__)"
+    surroundings = {**os.environ, "TMPDIR": str(tmp_path)}
+    surroundings.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], check=True, env=surroundings)
+    assert not (tmp_path / ".ses").exists()

@@ -1,6 +1,10 @@
 """Models that learn to see what they hear: images from audio, supervised only by alignment."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime, which torchmetrics loads wherever it is installed, else reports to its makers.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Model", "UserError", "load"]
