@@ -1,5 +1,6 @@
 """The bundled model as an ONNX file: how fast it runs, and what each variant costs in agreement."""
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from synesthete.family import noise
 from synesthete.generate import Model, load, to_uint8
 from synesthete.judges import load_judge, read
 
-ROUNDS = 60
+ROUNDS = 30
 SAMPLES = 4
 """Images a recording, for agreement."""
 
@@ -43,22 +44,26 @@ def variants(model: Model) -> Iterator[dict[str, Path]]:
 
 
 def speeds() -> list[dict[str, Any]]:
-    """Median milliseconds from a waveform of half a second to its images, taking turns."""
+    """Milliseconds from a waveform of half a second to its images, the best of `ROUNDS`.
+
+    One way after the other: the waiting threads of one would take the others' cores.
+    """
     model, rows = load("digits"), []
     drawing, own = Drawing(model).eval(), torch.get_num_threads()
-    with variants(model) as files, torch.inference_mode():
-        for threads in (1, 2):
+    with variants(model) as files:
+        for threads, n in itertools.product((1, 2), (1, 16)):
             torch.set_num_threads(threads)
-            for n in (1, 16):
-                feed = drawing.feed(1, n, 0.5)
-                tensors = [torch.from_numpy(array) for array in feed.values()]
-                ways: dict[str, Callable[[], object]] = {"eager": partial(drawing, *tensors)}
-                for name, file in files.items():
-                    ways[name] = partial(session(file, threads).run, None, feed)
-                taken = _turns(ways)
-                times = {f"{name} ms": 1_000 * seconds for name, seconds in taken.items()}
-                faster = taken["eager"] / taken["float32"]
-                rows.append({"images": n, "threads": threads, **times, "times faster": faster})
+            feed = drawing.feed(1, n, 0.5)
+            times = {
+                "eager": _best(partial(_eager, drawing, *map(torch.from_numpy, feed.values())))
+            }
+            for name, file in files.items():
+                times[name] = _best(partial(session(file, threads).run, None, feed))
+            rows.append({
+                "images": n, "threads": threads,
+                **{f"{name} ms": 1_000 * seconds for name, seconds in times.items()},
+                "times faster": times["eager"] / times["float32"],
+            })  # fmt: skip
     torch.set_num_threads(own)
     return rows
 
@@ -128,12 +133,11 @@ def _onnx(
     return images
 
 
-def _turns(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each, one after another in each round."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def _best(run: Callable[[], object]) -> float:
+    """Seconds of the fastest run."""
+    found = []
     for _ in range(ROUNDS):
-        for name, run in ways.items():
-            started = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - started)
-    return {name: float(np.median(seconds[5:])) for name, seconds in taken.items()}
+        started = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - started)
+    return min(found)
