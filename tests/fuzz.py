@@ -166,8 +166,7 @@ def archives(folder: Path) -> Target:
     names = (*mnist.RELEASE.sha256, "x/recordings/1_a_0.wav", f"{99 * 'y'}/recordings/2_a_0.wav")
     tars = [_tar(kind, names, idx) for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT)]
     tars.append(_tar(tarfile.PAX_FORMAT, names, idx, {"comment": "c" * 40}))
-    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-    zips = [_zip(method, names, idx) for method in methods]
+    zips = [_zip(method, names, idx) for method in mnist.METHODS]
     path = folder / "archive"
 
     def attempts(harms: Sequence[Harm], _: Sequence[Twist]) -> Attempts:

@@ -153,3 +153,8 @@ def test_images_the_judges_cannot_read_are_refused() -> None:
         evaluate.prepare(*as_digits(toy.build(size=32)))
     with pytest.raises(UserError, match="digits"):
         evaluate.prepare(*toy.build())
+
+
+def test_a_side_without_pairs_is_told() -> None:
+    with pytest.raises(UserError, match="no pairs on the side 'validation'"):
+        evaluate.prepare(*as_digits(toy.build(classes=4)), split="validation")

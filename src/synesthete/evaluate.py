@@ -111,7 +111,7 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
     """Set the exam: read the real images, the floors and the names behind opaque ids.
 
     Raises:
-        UserError: the judges cannot read such images or classes.
+        UserError: the judges cannot read such images or classes, or no pair is on that side.
     """
     if alignment.images.shape[1:] != (1, 28, 28) or not {*labels.classes} <= {*DIGITS}:
         raise UserError(
@@ -119,6 +119,10 @@ def prepare(alignment: Alignment, labels: Labels, split: str = "test") -> Exam:
             f"{alignment.images.shape[1:]} of {len(labels.classes)} classes"
         )
     side, train = alignment.subset(split), alignment.subset("train")
+    if not len(side.edges):
+        raise UserError(
+            f"no pairs on the side '{split}': build the alignment with it (--validation)"
+        )
     digit = np.array([DIGITS.index(name) for name in labels.classes])
     heard, seen = (digit[kinds] for kinds in labels.of(side))
     unseen = np.array([key in labels.judge_unseen for key in train.image_ids])

@@ -262,7 +262,9 @@ def _check_seconds(name: str, seconds: float, limits: Limits) -> None:
 
 
 def _mono(name: str, samples: npt.NDArray[Any], limits: Limits) -> Wave:
-    """Average the channels and take off the mean over time; refuse what is not finite."""
+    """Average the channels and take off the mean over time; refuse what is none or not finite."""
+    if not samples.size:  # though its header declares some
+        raise Empty(f"{name}: no sample can be decoded; wanted {limits.min_seconds:g} s of sound")
     if not float(np.abs(samples).max()) <= limits.max_amplitude:  # so that NaN is refused too
         raise NotFinite(
             f"{name}: holds NaN, infinity or values beyond {limits.max_amplitude:.3g}; "

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+import math
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from synesthete.files import read_whole
 SHARD_FILES = 10_000
 SHARD_BYTES = 100_000_000
 LARGEST = 2 * SHARD_BYTES  # with the tar's own blocks
+LONGEST_SIDE = 4_096  # of an image, in pixels
+ALWAYS, RATIO = 1 << 28, 32  # bytes that any alignment may unpack to; else, so many times its own
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,22 @@ def cut(shard: bytes, offset: int, size: int) -> bytes:
     if not 0 <= offset <= offset + size <= len(shard):
         raise ValueError(f"no {size} bytes at {offset} in a shard of {len(shard)}")
     return shard[offset : offset + size]
+
+
+def check_size(
+    folder: Path, shards: Iterable[str], samples: Iterable[int], images: int, shape: Sequence[int]
+) -> None:
+    """Refuse what unpacks to far more than its files, as recordings and images do not.
+
+    Raises:
+        ValueError: saying how much.
+    """
+    if len(shape) != 3 or not all(1 <= side <= LONGEST_SIDE for side in shape):
+        raise ValueError(f"images of {shape}, wanted three sides from 1 to {LONGEST_SIDE}")
+    unpacked = 4 * sum(map(abs, samples)) + images * math.prod(shape)
+    packed = sum(path.stat().st_size for name in shards if (path := folder / name).is_file())
+    if unpacked > max(ALWAYS, RATIO * packed):
+        raise ValueError(f"{packed:,} bytes of recordings and images that unpack to {unpacked:,}")
 
 
 def stamp(data: bytes) -> dict[str, Any]:

@@ -9,10 +9,9 @@ labels.parquet            not ours: judging may put it there, training never ope
 """
 
 import json
-import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 from synesthete.data.alignment import SPLITS, Alignment, AlignmentError
 from synesthete.data.content import from_flac, from_png, to_flac, to_png
-from synesthete.data.shards import Place, cut, shard_name, stamp, vouched, write_shards
+from synesthete.data.shards import Place, check_size, cut, shard_name, stamp, vouched, write_shards
 from synesthete.data.tables import read_table
 from synesthete.files import read_json, whole_directory
 from synesthete.progress import Bar, bar
@@ -32,8 +31,6 @@ from synesthete.progress import Bar, bar
 FORMAT = "synesthete-alignment"
 VERSION = 1
 HEADER, NODES, EDGES = "header.json", "nodes.parquet", "edges.parquet"
-LONGEST_SIDE = 4_096  # of an image, in pixels
-ALWAYS, RATIO = 1 << 28, 32  # bytes that any alignment may unpack to; else, so many times its own
 ADVICE = "restore the folder from where it came, or build the alignment again"
 
 Header = dict[str, Any]
@@ -211,7 +208,7 @@ def _read(folder: Path, header: Header, splits: Sequence[str]) -> Alignment:
     )
     rate, shape = header["counts"]["rate"], header["counts"]["image_shape"]
     places = _places("audio", audio), _places("image", image)
-    _check_size(folder, {**places[0], **places[1]}, audio["samples"], len(image["id"]), shape)
+    check_size(folder, {**places[0], **places[1]}, audio["samples"], len(image["id"]), shape)
     waves: dict[int, npt.NDArray[np.float32]] = {}
     images = np.empty((len(image["id"]), *shape), np.uint8)
     with bar("reading the alignment", nodes.num_rows) as progress:
@@ -242,22 +239,6 @@ def _places(kind: str, nodes: Mapping[str, list[Any]]) -> dict[str, list[int]]:
     for row, (split, number) in enumerate(zip(nodes["split"], nodes["shard"], strict=True)):
         shards[shard_name(split, kind, number)].append(row)
     return shards
-
-
-def _check_size(
-    folder: Path, shards: Iterable[str], samples: Iterable[int], images: int, shape: Sequence[int]
-) -> None:
-    """Refuse what unpacks to far more than its files, as recordings and images do not.
-
-    Raises:
-        ValueError: saying how much.
-    """
-    if len(shape) != 3 or not all(1 <= side <= LONGEST_SIDE for side in shape):
-        raise ValueError(f"images of {shape}, wanted three sides from 1 to {LONGEST_SIDE}")
-    unpacked = 4 * sum(map(abs, samples)) + images * math.prod(shape)
-    packed = sum(path.stat().st_size for name in shards if (path := folder / name).is_file())
-    if unpacked > max(ALWAYS, RATIO * packed):
-        raise ValueError(f"{packed:,} bytes of recordings and images that unpack to {unpacked:,}")
 
 
 def _read_files(
