@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_model, save_model
+from scores import CROWD
 
 from synesthete import artefact, config, runs
 from synesthete import evaluate as scoring
@@ -25,7 +26,6 @@ from synesthete.train import Step, read_log
 RUN = Path("runs/digits")
 PACKED = Path("src/synesthete/models/digits")
 TRAINING = Path("docs/digits/training.json")
-CROWD = 150
 EVERY = 500
 SCORED = ("agreement", "second_judge_agreement", "fld", "fld_floor", "coverage", "coverage_floor",
           "diversity_ratio", "memorised_fraction")  # fmt: skip

@@ -2,7 +2,6 @@
 
 import itertools
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from clock import best
 from numpy.typing import NDArray
 from onnxruntime.quantization import quantize_dynamic
 
 from synesthete import evaluate, material
+from synesthete.data.audio import trim_silence
 from synesthete.data.spectrogram import pad
 from synesthete.export import Drawing, export, session
 from synesthete.family import noise
@@ -55,10 +56,12 @@ def speeds() -> list[dict[str, Any]]:
             torch.set_num_threads(threads)
             feed = drawing.feed(1, n, 0.5)
             times = {
-                "eager": _best(partial(_eager, drawing, *map(torch.from_numpy, feed.values())))
+                "eager": best(
+                    partial(_eager, drawing, *map(torch.from_numpy, feed.values())), ROUNDS
+                )
             }
             for name, file in files.items():
-                times[name] = _best(partial(session(file, threads).run, None, feed))
+                times[name] = best(partial(session(file, threads).run, None, feed), ROUNDS)
             rows.append({
                 "images": n, "threads": threads,
                 **{f"{name} ms": 1_000 * seconds for name, seconds in times.items()},
@@ -109,7 +112,7 @@ def _drawn(
     exam: evaluate.Exam,
     noises: torch.Tensor,
 ) -> Images:
-    waves, size = exam.alignment.waveforms, 50
+    waves, size = [trim_silence(wave) for wave in exam.alignment.waveforms], 50
     parts = [
         draw(*pad(waves[first : first + size]), noises[first : first + size])
         for first in range(0, len(waves), size)
@@ -131,13 +134,3 @@ def _onnx(
     feed = {"waveform": waveform.numpy(), "lengths": lengths.numpy(), "noise": noises.numpy()}
     images: Images = session(file).run(["images"], feed)[0]
     return images
-
-
-def _best(run: Callable[[], object]) -> float:
-    """Seconds of the fastest run."""
-    found = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - started)
-    return min(found)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scores import CROWD, SPEAKERS
 
 from synesthete import config, judges, material, metrics, runs
 from synesthete.files import whole_file
@@ -23,7 +24,6 @@ from synesthete.progress import console
 
 HERE = Path(__file__).parent
 FOUND = HERE / "levers.json"
-SPEAKERS = ("jackson", "nicolas", "theo", "yweweler")
 PAIRS = tuple(itertools.combinations(SPEAKERS, 2))
 EACH = 500
 """Recordings of each speaker."""
@@ -42,7 +42,6 @@ class Lever:
 
 
 WHOLE = "whole"
-CROWD = 150
 LEVERS: Mapping[str, Lever] = {
     WHOLE: Lever(CROWD),
     "no synthetic speakers": Lever(0),

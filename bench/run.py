@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,12 @@ import page
 import soundfile
 import spectrogram
 import torch
+from clock import best
 from lightning_fabric import Fabric
 from torch.utils.flop_counter import FlopCounterMode
 
-from synesthete import config, evaluate, family, material, runs, train
+from synesthete import config, evaluate, family, material, runs, train, viewer
+from synesthete.answers import Answers
 from synesthete.data import batches
 from synesthete.data.alignment import Alignment
 from synesthete.demo import WATCHED, Watch
@@ -76,6 +77,7 @@ def main() -> None:
         ("The bundled model: many clips in one call, 4 images each", many),
         ("ONNX export: milliseconds from a waveform to images", exported.speeds),
         ("ONNX export: images of the 200 test recordings", exported.costs),
+        ("The page: from a recording to its answer, on the server, warm", answered),
     ):
         if not title.startswith(only):
             continue
@@ -95,7 +97,7 @@ def startup() -> list[dict[str, Any]]:
         ("python -c pass", ["-c", "pass"]),
         ("synesthete --help", ["-m", "synesthete.cli", "--help"]),
     ):
-        seconds = _best(partial(_quiet, [sys.executable, *command]), 5)
+        seconds = best(partial(_quiet, [sys.executable, *command]), 5)
         rows.append({"command": name, "seconds": seconds})
     return [{**row, "ratio": row["seconds"] / rows[0]["seconds"]} for row in rows]
 
@@ -118,7 +120,7 @@ def steps() -> list[dict[str, Any]]:
 def matmul(dtype: torch.dtype, size: int = 1_024) -> float:
     """FLOP/s of a square matrix product, best of ten."""
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-    return 2 * size**3 / _best(lambda: a @ b, 10)
+    return 2 * size**3 / best(lambda: a @ b, 10)
 
 
 def sharing() -> list[dict[str, Any]]:
@@ -167,7 +169,7 @@ def step(preset: str, precision: str, recordings: int = 128) -> tuple[float, flo
     next(fitted)
     with FlopCounterMode(display=False) as counter:
         next(fitted)
-    return float(counter.get_total_flops()), _best(lambda: next(fitted), 3)
+    return float(counter.get_total_flops()), best(lambda: next(fitted), 3)
 
 
 def race() -> list[dict[str, Any]]:
@@ -248,7 +250,7 @@ def rates() -> list[dict[str, Any]]:
     for evaluations in (1, 2, 4, 8):
         generator = load("digits", evaluations=evaluations).generator
         with torch.inference_mode():
-            seconds = _best(partial(generator.sample, audio, noises), 5)
+            seconds = best(partial(generator.sample, audio, noises), 5)
         rows.append({
             "evaluations": evaluations, "threads": torch.get_num_threads(),
             "images_per_second": 512 / seconds,
@@ -272,6 +274,24 @@ def latencies() -> list[dict[str, Any]]:
     return rows
 
 
+def answered() -> list[dict[str, Any]]:
+    """Milliseconds from a recording to the first answer, and to all of it, of 200 recordings."""
+    answers = Answers(viewer.load(["digits"], lambda _: Path()))
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        clip = str(_clip(Path(folder)))
+        for _ in range(220):
+            started = time.perf_counter()
+            seconds.append([time.perf_counter() - started for _ in answers.see(clip, 1.0)])
+    rows = []
+    for name, column in zip(
+        ("drawings", "and what is beside them"), np.array(seconds).T, strict=True
+    ):
+        p50, p99 = np.percentile(column[20:], (50, 99))
+        rows.append({"answer": name, "p50_ms": 1_000 * p50, "p99_ms": 1_000 * p99})
+    return rows
+
+
 def cold() -> list[dict[str, Any]]:
     """Seconds, best of five, and peak memory of a whole process that draws 16 images."""
     with tempfile.TemporaryDirectory() as folder:
@@ -279,7 +299,7 @@ def cold() -> list[dict[str, Any]]:
         draw = ["-m", "synesthete.cli", "generate", "digits", clip, "--out", f"{folder}/out"]
         commands = {"import torch": ["-c", "import torch"], "generate digits": draw}
         seconds = {
-            name: _best(partial(_quiet, [sys.executable, *words]), 5)
+            name: best(partial(_quiet, [sys.executable, *words]), 5)
             for name, words in commands.items()
         }
         peak = [_peak([sys.executable, *words]) for words in commands.values()]
@@ -313,16 +333,6 @@ def memory() -> list[dict[str, Any]]:
         _quiet([sys.executable, "-m", "synesthete.cli", "demo", "--out", f"{place}/demo"])
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
     return [{"command": "synesthete demo", "MiB": peak}]
-
-
-def _best(run: Callable[[], object], times: int) -> float:
-    """Seconds of the fastest of several runs."""
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 def _peak(command: list[str]) -> float:

@@ -24,6 +24,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from damage import HARMS, TWISTS, Harm, Twist, damage, twist
 from synesthete import artefact, config, family
-from synesthete.artefact import Artefact
 from synesthete.data import audio, fsdd, labels, mnist, shards, storage, toy
 from synesthete.data.download import inflate
 from synesthete.errors import UserError
-from synesthete.family import Shapes
 from synesthete.generate import Model
 from synesthete.matching import Model as MatchModel
+from tiny import artefact_of
 
 SECONDS = 5
 """Of computing; six times that by the clock, as another process may be computing too."""
@@ -249,12 +249,9 @@ MODELS: dict[str, dict[str, int]] = {
 
 
 def _artefact(path: Path, preset: str, changes: dict[str, int]) -> Path:
-    table = config.read(preset)
-    made = config.from_table({**table, "model": {**table.get("model", {}), **changes}})
-    told = {"seed": 0, "steps": 1, "seconds": 0.5, "command": "", "torch": "", "threads": 1}
+    held = artefact_of(preset, model={**config.read(preset).get("model", {}), **changes})
     data = {"split": "random", "origins": [{"name": "a", "place": "b", "sha256": "c"}]}
-    built = family.from_preset(made, Shapes())
-    artefact.write(Artefact(built, made, Shapes(), told, data), path)
+    artefact.write(replace(held, data=data), path)
     return path
 
 

@@ -8,12 +8,12 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from loopback import Loopback
 
 TOKEN = "hf_standin"
 
@@ -28,7 +28,7 @@ class Asked:
 
 
 @dataclass
-class Hub:
+class Hub(Loopback):
     """Repositories by name, each a mapping of file names to their bytes."""
 
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -36,39 +36,7 @@ class Hub:
     objects: dict[str, bytes] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer._answer(self)
-
-            do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
-
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         path = request.path.partition("?")[0]
         agent = request.headers.get("User-Agent", "")
@@ -107,7 +75,7 @@ class Hub:
         name = f"{asked.get('organization')}/{asked['name']}"
         self.repositories.setdefault(name, {})
         self.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
-        _send_json(request, {"url": f"{self.url}/{name}", "id": name})
+        _send_json(request, {"url": self.url(f"/{name}"), "id": name})
 
     def _preupload(self, request: BaseHTTPRequestHandler, body: bytes, name: str) -> None:
         files = [
@@ -119,7 +87,7 @@ class Hub:
 
     def _batch(self, request: BaseHTTPRequestHandler, body: bytes, name: str) -> None:
         objects = [
-            {**wanted, "actions": {"upload": {"href": f"{self.url}/objects/{wanted['oid']}"}}}
+            {**wanted, "actions": {"upload": {"href": self.url(f"/objects/{wanted['oid']}")}}}
             for wanted in json.loads(body)["objects"]
         ]
         _send_json(request, {"transfer": "basic", "objects": objects})
@@ -139,7 +107,7 @@ class Hub:
                 files[value["path"]] = self.objects[value["oid"]]
         self.repositories[name] |= files
         sha = self._sha(name)
-        url = f"{self.url}/{name}/commit/{sha}"
+        url = self.url(f"/{name}/commit/{sha}")
         _send_json(request, {"success": True, "commitOid": sha, "commitUrl": url})
 
     def _revision(self, request: BaseHTTPRequestHandler, body: bytes, name: str) -> None:

@@ -1,11 +1,45 @@
-"""An HTTP server on loopback that can cut, hang, ignore ranges, and remembers what was asked."""
+"""HTTP servers on loopback; one of files that can cut, hang, and remembers what was asked."""
 
 import hashlib
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Self
+
+
+class Loopback:
+    """A server, between entering and leaving, whose subclass has an `answer`."""
+
+    def __enter__(self) -> Self:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def url(self, path: str = "") -> str:
+        """Where it, or something on it, is to be had."""
+        return f"http://127.0.0.1:{self._http.server_port}{path}"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """Send a whole answer."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -18,7 +52,7 @@ class Asked:
 
 
 @dataclass
-class Server:
+class Server(Loopback):
     """Serves `files` by path; `cuts` are the body lengths after which each answer in turn ends."""
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -31,44 +65,18 @@ class Server:
     release: threading.Event = field(default_factory=threading.Event)
     asked: list[Asked] = field(default_factory=list)
     cut: threading.Event = field(default_factory=threading.Event)  # set once a body was cut
+    _closing: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Self:
-        outer = self
-        self._closing = threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer._answer(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._closing.set()
         self.release.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    def url(self, path: str = "") -> str:
-        return f"http://127.0.0.1:{self._http.server_port}{path}"
+        super().__exit__(*error)
 
     def starts(self, path: str) -> list[int]:
         """Return the first byte asked for in each request for a path."""
         return [asked.start for asked in self.asked if asked.path == path]
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
         start = int(request.headers.get("Range", "bytes=0-")[6:-1])
         self.asked.append(Asked(request.path, start, request.headers.get("Accept", "")))
         if self.held:

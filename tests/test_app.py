@@ -2,6 +2,8 @@
 
 import base64
 import io
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ import synesthete
 from browser import PHONE, browser, hosts, spoken
 from loopback import Server
 from served import Served, served
+from synesthete import artefact
 from synesthete.data import audio, speech
+from tiny import artefact_of
 
 gradio_client: Any = pytest.importorskip(
     "gradio_client", reason="needs Gradio: pip install 'synesthete[app]'"
@@ -29,9 +33,17 @@ Images = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An untrained model to compare with."""
+    place = tmp_path_factory.mktemp("runs") / "archetype"
+    artefact.write(artefact_of("archetype"), place)
+    return str(place)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, other: str) -> Iterator[Served]:
     """One page for all tests; when it ends, what visitors sent is gone."""
-    with served(tmp_path_factory.mktemp("app"), "digits") as running:
+    with served(tmp_path_factory.mktemp("app"), "digits", other) as running:
         yield running
     assert running.process.returncode == 130
     assert running.files() == []
@@ -177,10 +189,10 @@ def test_the_keyboard_is_enough(app: Served, voices: Path, tmp_path: Path) -> No
         reach(page, "two")
         page.keyboard.press("Enter")
         expect(page.locator("#drawn .verdict b")).to_have_text("2")
-        for tab, shown in (("Compare", "#compared .grid"), ("Draw", "#drawn .grid")):
+        for tab in ("Compare", "Morph", "Draw"):
             reach(page, tab)
             page.keyboard.press("Enter")
-            expect(page.locator(shown).first).to_be_visible()
+            expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
 
 
 def reach(page: Page, name: str) -> None:
@@ -201,6 +213,16 @@ def test_a_telephone_needs_no_sideways_scrolling(app: Served) -> None:
             assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
         page.get_by_role("tab", name="Draw").click()
         assert page.locator("#drawn .grid img").first.bounding_box()["width"] > 60  # type: ignore[index]
+
+
+def test_models_are_compared_on_the_same_sound(app: Served, voices: Path, other: str) -> None:
+    with browser() as page:
+        open_page(page, app)
+        say(page, "six")
+        page.get_by_role("tab", name="Compare").click()
+        expect(page.get_by_role("heading", name=other)).to_be_visible()
+        expected = [synesthete.load(m).generate(voices / "six.wav", 8) for m in ("digits", other)]
+        assert close_to(shown(page.locator("#compared .grid img")), np.concatenate(expected))
 
 
 def test_a_morph_goes_from_one_recording_to_the_other(app: Served, voices: Path) -> None:
@@ -240,7 +262,7 @@ def test_programs_get_what_the_page_shows(app: Served, voices: Path, tmp_path: P
             "letter.wav: not a sound",
         ),
         ({"recording": six, "n": 65}, "n is 65, wanted at most 64"),
-        ({"recording": six, "model": "other"}, "no model 'other' here; there are: digits"),
+        ({"recording": six, "model": "other"}, "no model 'other' here; there are: digits,"),
     ):
         with pytest.raises(Exception, match=told):
             client.predict(**wrong, api_name="/generate")
@@ -258,3 +280,12 @@ def test_the_server_fetches_no_address_for_a_visitor(app: Served) -> None:
         with pytest.raises(Exception, match="address"):
             client.predict(there, api_name="/generate")
         assert elsewhere.asked == []
+
+
+def test_a_port_that_is_taken_is_named(app: Served) -> None:
+    port = app.url.rstrip("/").rpartition(":")[2]
+    command = [sys.executable, "-m", "synesthete.cli", "app", "--no-browser", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"127.0.0.1: cannot listen on port {port}; choose another --port\n" in done.stderr
+    assert "Traceback" not in done.stderr

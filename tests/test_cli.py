@@ -380,3 +380,13 @@ def test_every_command_of_the_readme_is_understood() -> None:
     assert len(lines) >= 6
     for line in lines:
         understood(line)
+
+
+def test_the_page_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "synesthete.app", raising=False)
+    assert cli.main(["app", "--no-browser"]) == 2
+    wanted = "synesthete: the page needs Gradio: pip install 'synesthete[app]'\n"
+    assert capsys.readouterr().err == wanted

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from synesthete.data import audio
 
-av: Any = pytest.importorskip("av", reason="needs PyAV: pip install 'synesthete[app]'")
+av: Any = pytest.importorskip("av", reason="needs PyAV: pip install 'synesthete[video]'")
 
 KINDS = [("webm", "libopus"), ("mp4", "aac"), ("adts", "aac"), ("mp4", "mp3")]
 

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
-from synesthete import config, dial, evaluate, family
-from synesthete.artefact import Artefact
+from synesthete import dial, evaluate
 from synesthete.errors import UserError
 from synesthete.evaluate import Exam
-from synesthete.family import Shapes
 from synesthete.generate import Model
-from tiny import toy_exam
+from tiny import artefact_of, toy_exam
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +15,12 @@ def exam() -> Exam:
     return toy_exam(classes=3, recordings=60, images=600)
 
 
-def untrained(name: str) -> Artefact:
-    torch.manual_seed(0)
-    preset = config.from_table(config.read(name))
-    return Artefact(family.from_preset(preset, Shapes()).eval(), preset, Shapes(), {"seed": 5}, {})
-
-
 def test_every_setting_is_scored_and_the_model_is_left_as_it_was(
     exam: Exam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dial, "DIVERSITIES", (0.0, 1.0))
     monkeypatch.setattr(dial, "EVALUATIONS", (1, 2))
-    model = Model(untrained("flow"), evaluations=2)
+    model = Model(artefact_of("flow"), evaluations=2)
     rows = dial.dial(model, exam)
     assert [(row["diversity"], row["evaluations"]) for row in rows] == [(0, 2), (1, 2), (1, 1)]
     assert model.generator.evaluations == 2
@@ -44,9 +35,9 @@ def test_every_setting_is_scored_and_the_model_is_left_as_it_was(
 
 
 def test_a_model_without_a_choice_of_evaluations_has_the_dial_alone() -> None:
-    archetype = untrained("archetype")
+    archetype = artefact_of("archetype")
     assert {count for _, count in dial.settings(Model(archetype))} == {None}
     with pytest.raises(UserError, match="autoencoder has no evaluations to choose"):
         Model(archetype, evaluations=2)
     with pytest.raises(UserError, match="evaluations is 0, wanted 1 or more"):
-        Model(untrained("flow"), evaluations=0)
+        Model(artefact_of("flow"), evaluations=0)

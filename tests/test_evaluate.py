@@ -4,18 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from synesthete import config, evaluate, family
-from synesthete.artefact import Artefact
+from synesthete import evaluate
 from synesthete.baselines import baselines
 from synesthete.data import toy
 from synesthete.data.alignment import Alignment
 from synesthete.data.labels import Labels
 from synesthete.errors import UserError
 from synesthete.evaluate import KEYS, Exam
-from synesthete.family import Shapes
 from synesthete.generate import Model
+from tiny import untrained
 
 SHARES = ("agreement", "second_judge_agreement", "consistency", "precision", "recall", "coverage")
 
@@ -40,10 +38,7 @@ def exam() -> Exam:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.manual_seed(0)
-    preset = config.from_table(config.read("archetype"))
-    built = family.from_preset(preset, Shapes()).eval()
-    return Model(Artefact(built, preset, Shapes(), {"seed": 5}, {}))
+    return untrained("archetype")
 
 
 def real(exam: Exam) -> evaluate.Images:
@@ -105,11 +100,7 @@ def test_consistency_is_about_the_samples_of_one_recording(exam: Exam) -> None:
 
 
 def test_pairs_draw_with_noise_of_their_own_and_the_seed_repeats_it(exam: Exam) -> None:
-    torch.manual_seed(0)
-    preset = config.from_table(config.read("deck-vae"))
-    vae = Model(
-        Artefact(family.from_preset(preset, Shapes()).eval(), preset, Shapes(), {"seed": 0}, {})
-    )
+    vae = untrained("deck-vae")
     images, samples, _ = evaluate.draw(vae, exam, seed=1)
     again, _, _ = evaluate.draw(vae, exam, seed=1)
     other, _, _ = evaluate.draw(vae, exam, seed=2)

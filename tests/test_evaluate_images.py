@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from synesthete import artefact, cli, config, evaluate, evaluate_images, family
-from synesthete.artefact import Artefact
+from synesthete import artefact, cli, evaluate, evaluate_images
 from synesthete.data import storage, toy
 from synesthete.data.alignment import Alignment
 from synesthete.data.labels import Labels
 from synesthete.errors import UserError
 from synesthete.evaluate import KEYS, Exam, Images
 from synesthete.evaluate_images import EXTRA
-from synesthete.family import ImageModel, Shapes, noise
+from synesthete.family import ImageModel, noise
+from tiny import artefact_of
 
 UNASKED = (
     "agreement", "agreement_ci95", "agreement_per_class", "agreement_per_speaker",
@@ -55,16 +55,9 @@ class Dimmer(ImageModel):
         return image / 2
 
 
-def untrained(preset: str) -> Artefact:
-    torch.manual_seed(0)
-    recipe = config.from_table(config.read(preset))
-    built = family.from_preset(recipe, Shapes()).eval()
-    return Artefact(built, recipe, Shapes(), {"seed": 5}, {})
-
-
 @pytest.mark.parametrize("preset", ["image-autoencoder", "image-vae", "image-gan"])
 def test_a_scorecard_has_every_key_in_order_and_is_json(exam: Exam, preset: str) -> None:
-    held = untrained(preset)
+    held = artefact_of(preset)
     answer = evaluate_images.evaluate(held, exam)
     assert tuple(answer.scorecard) == (*KEYS, *EXTRA)
     card = json.loads(json.dumps(answer.scorecard, allow_nan=False))
@@ -131,7 +124,7 @@ def test_each_drawing_has_noise_of_its_own_keyed_by_seed_and_number(
 
 def test_a_generator_is_refused(exam: Exam) -> None:
     with pytest.raises(UserError, match="autoencoder is no model of images alone"):
-        evaluate_images.evaluate(untrained("archetype"), exam)
+        evaluate_images.evaluate(artefact_of("archetype"), exam)
 
 
 def test_seeds_are_averaged(exam: Exam) -> None:

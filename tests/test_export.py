@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from synesthete import artefact, cli, config, export, families, family, material
-from synesthete.artefact import Artefact
 from synesthete.data import audio
 from synesthete.data.spectrogram import pad
 from synesthete.export import Drawing
-from synesthete.family import Generator, Shapes, noise
+from synesthete.family import Generator, noise
 from synesthete.files import whole_directory
 from synesthete.generate import Model, load, to_uint8
 from synesthete.judges import load_judge, read
+from tiny import untrained
 
 GUIDE = Path(__file__).parents[1] / "docs" / "export.md"
 GENERATORS = [
@@ -35,13 +35,10 @@ GENERATORS = [
 ]
 
 
-def untrained(name: str) -> Model:
-    """By a preset of that family, in colour; what it draws does not matter here."""
-    torch.manual_seed(0)
-    tables = (config.read(preset) for preset in config.names())
-    preset = next(config.from_table(t) for t in tables if t.get("family") == name)
-    shapes = Shapes(image=(3, 32, 48))
-    return Model(Artefact(family.from_preset(preset, shapes).eval(), preset, shapes, {}, {}))
+def of_family(name: str) -> Model:
+    """In colour, by a preset of that family."""
+    preset = next(known for known in config.names() if config.read(known).get("family") == name)
+    return untrained(preset, (3, 32, 48))
 
 
 def clips(*seconds: float) -> list[audio.Wave]:
@@ -70,7 +67,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
 
     @functools.cache
     def one(name: str) -> tuple[Model, Path]:
-        model, path = untrained(name), tmp_path_factory.mktemp(name) / "model.onnx"
+        model, path = of_family(name), tmp_path_factory.mktemp(name) / "model.onnx"
         if model.generator.evaluations is not None:
             model.generator.evaluations = 2
         export.export(model, path)

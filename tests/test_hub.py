@@ -50,7 +50,7 @@ def test_a_published_model_comes_back_the_same_and_nothing_else_with_it(tmp_path
     soundfile.write(tmp_path / "seven.wav", tone(300), 8_000)
     with Hub() as server:
         environment = {
-            **os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path), "HF_TOKEN": TOKEN,
+            **os.environ, "HF_ENDPOINT": server.url(), "HF_HOME": str(tmp_path), "HF_TOKEN": TOKEN,
             "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }  # fmt: skip
         with subprocess.Popen(
@@ -69,7 +69,7 @@ def test_a_published_model_comes_back_the_same_and_nothing_else_with_it(tmp_path
     weights = artefact.find("digits") / artefact.WEIGHTS
     assert published[artefact.WEIGHTS] == weights.read_bytes()
     assert server.private == {"ada/digits": True}
-    assert told["commit"].startswith(f"{server.url}/ada/digits/commit/")
+    assert told["commit"].startswith(f"{server.url()}/ada/digits/commit/")
     assert told["same"]
     assert told["example"] == {"failed": 0, "attempted": 2}
     assert {path.name for path in Path(told["folder"]).iterdir()} == set(artefact.FILES)

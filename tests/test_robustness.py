@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from synesthete import config, family, robustness
-from synesthete.artefact import Artefact
+from synesthete import robustness
 from synesthete.data import audio
 from synesthete.data.degrade import CONDITIONS
 from synesthete.evaluate import Exam
-from synesthete.family import Shapes
 from synesthete.generate import Model
-from tiny import toy_exam
+from tiny import artefact_of, toy_exam, untrained
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +19,7 @@ def exam() -> Exam:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.manual_seed(0)
-    preset = config.from_table(config.read("archetype"))
-    built = family.from_preset(preset, Shapes()).eval()
-    return Model(Artefact(built, preset, Shapes(), {"seed": 5}, {}))
+    return untrained("archetype")
 
 
 def test_a_row_a_condition_with_its_interval(
@@ -44,20 +39,36 @@ def test_a_row_a_condition_with_its_interval(
         assert row["refused"] == 0
 
 
-def test_the_degraded_clip_is_what_is_heard(
-    exam: Exam, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def listening(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[list[audio.Wave]]:
+    """What the model will have been given to hear, a list a condition."""
     heard: list[list[audio.Wave]] = []
     spectrogram = model.spectrogram
 
-    def listening(waves: list[audio.Wave]) -> torch.Tensor:
+    def listened(waves: list[audio.Wave]) -> torch.Tensor:
         heard.append(waves)
         return spectrogram(waves)
 
-    monkeypatch.setattr(model, "spectrogram", listening)
+    monkeypatch.setattr(model, "spectrogram", listened)
+    return heard
+
+
+def test_the_degraded_clip_is_what_is_heard(
+    exam: Exam, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = listening(model, monkeypatch)
     robustness.robustness(model, exam, ["clean", "20 dB quieter"])
     for clean, quiet in zip(*heard, strict=True):
         assert np.abs(quiet).max() == pytest.approx(np.abs(clean).max() / 10, rel=0.05)
+
+
+def test_a_model_at_another_rate_hears_the_clips_at_its_own(
+    exam: Exam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(artefact_of("archetype", spectrogram={"rate": 16_000, "high_hz": 7_600.0}))
+    heard = listening(model, monkeypatch)
+    robustness.robustness(model, exam, ["44.1 kHz"])
+    for wave, clip in zip(exam.alignment.waveforms, heard[0], strict=True):
+        assert len(clip) == pytest.approx(2 * len(audio.trim_silence(wave)), rel=0.1)
 
 
 def test_what_cannot_be_used_counts_as_wrong(

@@ -1,6 +1,7 @@
 """Batches, sounds, models and worlds small enough for a test."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,12 +40,19 @@ def toy_exam(classes: int, recordings: int, images: int) -> evaluate.Exam:
     return evaluate.prepare(alignment, named)
 
 
+def artefact_of(
+    preset: str = "deck-vae", image: tuple[int, int, int] = (1, 28, 28), **sections: Any
+) -> Artefact:
+    """What a run by a preset, with other `sections`, would have made had it not trained."""
+    torch.manual_seed(0)
+    recipe, shapes = config.from_table({**config.read(preset), **sections}), Shapes(image=image)
+    told = {"seed": 5, "steps": 1, "seconds": 0.5, "command": "", "torch": "", "threads": 1}
+    return Artefact(family.from_preset(recipe, shapes).eval(), recipe, shapes, told, {})
+
+
 def untrained(preset: str = "deck-vae", image: tuple[int, int, int] = (1, 28, 28)) -> Model:
     """A generator where what it draws does not matter."""
-    torch.manual_seed(0)
-    held = config.from_table(config.read(preset))
-    shapes = Shapes(image=image)
-    return Model(Artefact(family.from_preset(held, shapes).eval(), held, shapes, {}, {}))
+    return Model(artefact_of(preset, image))
 
 
 def tone(hertz: float, seconds: float = 0.4) -> NDArray[np.float32]:

@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from synesthete import markup
-from synesthete.data.audio import Wave
 from synesthete.errors import UserError
-from synesthete.generate import check
+from synesthete.generate import Model, check
 from synesthete.pixels import Pixels
 from synesthete.viewer import Viewer
 
@@ -22,8 +21,10 @@ MOST = 64
 """Images that a program may ask for at a time."""
 
 SPEAK = "Say a digit or pick an example, and the images appear here."
+ALONE = "One model alone: name more, such as `synesthete app digits runs/archetype`, to compare."
 MORPH = "Give a second recording, and see the way from the first to it."
 
+Seen = tuple[str, str, str | None]
 Drawn = tuple[list[Pixels], dict[str, Any]]
 
 
@@ -33,48 +34,52 @@ class Answers:
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
 
-    def see(self, recording: str | None, diversity: float) -> Iterator[tuple[str, str, str]]:
-        """The sound and the drawings at once; then real images too."""
+    def see(self, recording: str | None, diversity: float) -> Iterator[Seen]:
+        """The sound and the drawings at once; then downloads and real images, None until then."""
+        model = self.viewer.model()
         try:
             if not recording:
                 raise Nothing(SPEAK)
-            wave, heard = self._hear(recording)
+            wave = self.viewer.hear(recording, model.rate)
         except UserError as error:
             yield "", _sorry(error), ""
             return
-        images = self.viewer.model().sample(heard, SHOWN, diversity=diversity)[0]
+        heard = model.spectrogram([wave])
+        images = model.sample(heard, SHOWN, diversity=diversity)[0]
         reading = self.viewer.read(images)
-        sound = markup.sound(wave, heard[0, 0].numpy())
-        drawn = markup.verdict(reading) + markup.grid(images, reading) + markup.downloads(images)
-        yield sound, drawn, ""
-        yield sound, drawn, self._real(wave, images[:BESIDE])
+        sound = markup.sound(wave, model.rate, heard[0, 0].numpy())
+        drawn = markup.verdict(reading) + markup.grid(images, reading)
+        yield sound, drawn, None
+        yield sound, drawn, markup.downloads(images) + self._real(recording, images[:BESIDE])
 
     def compare(self, recording: str | None, diversity: float) -> str:
-        """What each model draws for the sound, from the same seed."""
+        """What each of several models draws for the sound, from the same seed."""
         try:
+            if len(self.viewer.models) == 1:
+                raise Nothing(ALONE)
             if not recording:
                 raise Nothing(SPEAK)
-            wave = self.viewer.hear(recording)
+            parts = []
+            for name, model in self.viewer.models.items():
+                wave = self.viewer.hear(recording, model.rate)
+                images = model.draw([wave], BESIDE, diversity=diversity)[0]
+                reading = self.viewer.read(images)
+                parts += [markup.about(name, model.artefact), markup.grid(images, reading)]
+            return "".join(parts)
         except UserError as error:
             return _sorry(error)
-        parts = []
-        for name, model in self.viewer.models.items():
-            images = model.draw([wave], BESIDE, diversity=diversity)[0]
-            reading = self.viewer.read(images)
-            parts += [markup.about(name, model.artefact), markup.grid(images, reading)]
-        return "".join(parts)
 
     def morph(
         self, first: str | None, second: str | None, position: float, diversity: float
     ) -> str:
         """The way from one recording to another, and images at one place on it."""
+        model = self.viewer.model()
         try:
             if not (first and second):
                 raise Nothing(MORPH)
-            ends = self._ends(first, second)
+            ends = self._ends(model, first, second)
         except UserError as error:
             return _sorry(error)
-        model = self.viewer.model()
         places = [step / (STEPS - 1) for step in range(STEPS)]
         way = model.morph(ends, places, 1, diversity=diversity)[:, 0]
         images = model.morph(ends, [position], BESIDE, diversity=diversity)[0]
@@ -86,7 +91,7 @@ class Answers:
         """`n` images for a recording, and what the judge reads in them."""
         _check(n, diversity)
         chosen = self.viewer.model(model)
-        wave = self.viewer.hear(_given(recording))
+        wave = self.viewer.hear(_given(recording), chosen.rate)
         return self._told(chosen.draw([wave], n, seed=seed, diversity=diversity)[0])
 
     def between(
@@ -103,15 +108,16 @@ class Answers:
         _check(n, diversity)
         if not 0 <= position <= 1:
             raise UserError(f"position is {position}, wanted 0 to 1")
-        ends = self._ends(_given(recording), _given(second))
         chosen = self.viewer.model(model)
+        ends = self._ends(chosen, _given(recording), _given(second))
         return self._told(chosen.morph(ends, [position], n, seed=seed, diversity=diversity)[0])
 
     def nearest(self, recording: str, n: int) -> list[Pixels]:
         """`n` real images for a recording."""
         _check(n, 1.0)
-        wave, heard = self._hear(_given(recording))
-        found = self.viewer.found(wave, self.viewer.model().sample(heard, n)[0])
+        model = self.viewer.model()
+        wave = self.viewer.hear(_given(recording), model.rate)
+        found = self.viewer.found(recording, model.draw([wave], n)[0])
         if found is None:
             raise UserError(NO_REAL)
         return list(found)
@@ -126,20 +132,15 @@ class Answers:
             "confidence": [round(float(sure), 4) for sure in reading.confidence],
         }
 
-    def _real(self, wave: Wave, drawn: Pixels) -> str:
-        found = self.viewer.found(wave, drawn)
+    def _real(self, recording: str, drawn: Pixels) -> str:
+        found = self.viewer.found(recording, drawn)
         if found is None:
             return markup.notice(NO_REAL)
         how = MATCHED if self.viewer.matcher else NEAREST
         return markup.heading("Real images", how) + markup.grid(found, kind="real")
 
-    def _hear(self, recording: str) -> tuple[Wave, Tensor]:
-        wave = self.viewer.hear(recording)
-        return wave, self.viewer.model().spectrogram([wave])
-
-    def _ends(self, first: str, second: str) -> Tensor:
-        waves = [self.viewer.hear(path) for path in (first, second)]
-        return self.viewer.model().spectrogram(waves)
+    def _ends(self, model: Model, first: str, second: str) -> Tensor:
+        return model.spectrogram([self.viewer.hear(path, model.rate) for path in (first, second)])
 
 
 class Nothing(UserError):

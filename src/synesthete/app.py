@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -69,18 +69,21 @@ def build(viewer: Viewer, examples: Mapping[str, Path]) -> Any:
             with gr.Column(scale=3, min_width=300), gr.Tabs():
                 with gr.Tab("Draw"):
                     drawn = gr.HTML(markup.notice(answers.SPEAK), elem_id="drawn")
-                    real = gr.HTML(elem_id="real")
+                    beside = gr.HTML(elem_id="beside")
                 with gr.Tab("Compare"):
-                    compared = gr.HTML(markup.notice(answers.SPEAK), elem_id="compared")
+                    compared = gr.HTML(answer.compare(None, 1.0), elem_id="compared")
                 with gr.Tab("Morph"):
                     second = _recorder("A second recording", "second", examples)
                     position = _slider("From the first to the second", 1.0, 0.5)
                     morphed = gr.HTML(markup.notice(answers.MORPH), elem_id="morphed")
-        either = [first.change, diversity.input]
-        _live(either, answer.see, [first, diversity], [sound, drawn, real])
-        _live(either, answer.compare, [first, diversity], [compared])
-        every = [*either, second.change, position.input]
-        _live(every, answer.morph, [first, second, position, diversity], [morphed])
+        drawing = _live(
+            [first.change, diversity.input], _patiently(answer.see),
+            [first, diversity], [sound, drawn, beside],
+        )  # fmt: skip
+        ends = [first, second, position, diversity]
+        drawing.then(answer.compare, [first, diversity], [compared], **_quietly("compare"))
+        drawing.then(answer.morph, ends, [morphed], **_quietly("meanwhile"))
+        _live([second.change, position.input], answer.morph, ends, [morphed])
         _programs(answer)
     return blocks
 
@@ -115,13 +118,29 @@ def _slider(label: str, most: float, value: float) -> Any:
     return gr.Slider(0, most, value, step=0.05, label=label, buttons=[])
 
 
-def _live(triggers: list[Any], answer: Any, inputs: list[Any], outputs: list[Any]) -> None:
+def _live(triggers: list[Any], answer: Any, inputs: list[Any], outputs: list[Any]) -> Any:
     """Answer these triggers; of those that come while an answer is under way, the last."""
-    gr.on(
-        triggers, answer, inputs, outputs, show_progress="hidden", trigger_mode="always_last",
-        api_name=f"page_{answer.__name__}", api_visibility="private",
-        concurrency_id="model", concurrency_limit=AT_ONCE,
-    )  # fmt: skip
+    how = _quietly(answer.__name__)
+    return gr.on(triggers, answer, inputs, outputs, trigger_mode="always_last", **how)
+
+
+def _quietly(name: str) -> dict[str, Any]:
+    """How the page's own events are answered; no program sees them."""
+    return {
+        "show_progress": "hidden", "api_name": f"page_{name}", "api_visibility": "private",
+        "concurrency_id": "model", "concurrency_limit": AT_ONCE,
+    }  # fmt: skip
+
+
+def _patiently(ask: Callable[..., Iterator[answers.Seen]]) -> Callable[..., Iterator[Any]]:
+    """The same, but what is not known yet stays as it was."""
+
+    @functools.wraps(ask)
+    def asked(*values: Any) -> Iterator[Any]:
+        for parts in ask(*values):
+            yield tuple(gr.skip() if part is None else part for part in parts)
+
+    return asked
 
 
 def _programs(answer: Answers) -> None:
@@ -179,7 +198,8 @@ def launch(blocks: Any, host: str, port: int | None) -> str:
             app_kwargs={"middleware": [Middleware(Private)]},
         )  # fmt: skip
     except OSError as error:
-        raise UserError(f"port {port} on {host}: {error}; choose another --port") from error
+        where = f"port {port}" if port else "any port from 7860 on"
+        raise UserError(f"{host}: cannot listen on {where}; choose another --port") from error
     return str(address)
 
 

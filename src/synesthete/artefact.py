@@ -1,6 +1,5 @@
 """A trained model as a folder of plain files: configuration, weights, scorecard, model card."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from synesthete import config, family, hub
-from synesthete.errors import UserError
+from synesthete.errors import UserError, did_you_mean
 from synesthete.family import Family, Shapes
 from synesthete.files import read_json, read_whole, whole_file
 
@@ -142,10 +141,10 @@ def find(model: str) -> Path:
     if hub.REPOSITORY.fullmatch(model) and not folder.parent.exists():
         return hub.fetch(model, FILES)
     names = sorted(p.parent.name for p in bundled.glob(f"*/{CONFIG}"))
-    close = difflib.get_close_matches(model, names, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
     known = f" or one of the bundled models: {', '.join(names)}" if names else ""
-    raise ArtefactError(f"no model '{model}': give the folder of a run{known}{hint}")
+    raise ArtefactError(
+        f"no model '{model}': give the folder of a run{known}{did_you_mean(model, names)}"
+    )
 
 
 def is_bundled(artefact: Artefact) -> bool:

@@ -1,7 +1,6 @@
 """Read a preset: TOML in, frozen dataclasses out, and every typo an error that helps."""
 
 import dataclasses
-import difflib
 import math
 import re
 import reprlib
@@ -14,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 from synesthete.data.augment import AugmentationConfig
 from synesthete.data.scenes import SceneConfig
 from synesthete.data.spectrogram import SpectrogramConfig
-from synesthete.errors import UserError
+from synesthete.errors import UserError, did_you_mean
 from synesthete.files import read_whole
 
 T = TypeVar("T")
@@ -139,7 +138,7 @@ def read(preset: str) -> dict[str, Any]:
     path = Path(preset)
     if path.suffix != ".toml" or not path.is_file():
         if preset not in names():
-            hint = _hint(preset, names())
+            hint = did_you_mean(preset, names())
             raise ConfigError(f"no preset '{preset}'{hint}; there are: {', '.join(names())}")
         path = Path(str(resources.files("synesthete") / "presets" / f"{preset}.toml"))
     try:
@@ -174,7 +173,9 @@ def override(
         section, _, key = dotted.replace("-", "_").rpartition(".")
         section = section or homes.get(key, "model")
         if section not in {*sections, "model"}:
-            raise ConfigError(f"--{dotted}: no section '{section}'{_hint(section, sections)}")
+            raise ConfigError(
+                f"--{dotted}: no section '{section}'{did_you_mean(section, sections)}"
+            )
         result.setdefault(section, {})[key] = _value(text)
     return result
 
@@ -187,7 +188,9 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     for key in table:
         if key not in fields:
             known = [*fields, *(f.name for c in _SECTIONS.values() for f in dataclasses.fields(c))]
-            raise ConfigError(f"unknown key {reprlib.repr(key)} in {where}{_hint(key, known)}")
+            raise ConfigError(
+                f"unknown key {reprlib.repr(key)} in {where}{did_you_mean(key, known)}"
+            )
     for name, field in fields.items():
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and name not in table:
@@ -231,8 +234,3 @@ def _value(text: str) -> Any:
 def _one_of(where: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
         raise ConfigError(f"{where} is '{value}', wanted one of: {', '.join(known)}")
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""

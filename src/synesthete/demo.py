@@ -100,6 +100,23 @@ def curves(out: Path) -> list[dict[str, float]]:
     return [rows[step] for step in sorted(rows)]
 
 
+def recipe(held: artefact.Artefact) -> dict[str, Any]:
+    """How a model came about, as a report tells it."""
+    training = held.preset.training
+    return {
+        "preset": held.preset.name,
+        "family": held.preset.family,
+        "parameters": held.parameters,
+        "steps": held.training["steps"],
+        "batch_size": training.batch_size,
+        "objective": training.objective,
+        "seconds": held.training["seconds"],
+        "seed": held.training["seed"],
+        "torch": held.training["torch"],
+        "precision": training.precision,
+    }
+
+
 def _data(
     model: Model,
     exam: Exam,
@@ -110,7 +127,6 @@ def _data(
 ) -> report.ReportData:
     """Everything that the page shows."""
     held = model.artefact
-    training = held.preset.training
     data = held.data
     pictures, rng = spectrograms(exam.alignment, held.preset.spectrogram), np.random.default_rng(0)
     heard = _classes_of_recordings(exam)
@@ -120,18 +136,7 @@ def _data(
         created=time.strftime("%Y-%m-%d"),
         scorecard=answer.scorecard,
         rows=_examples(pictures, exam, answer, _one_a_class(exam, rng)),
-        model={
-            "preset": held.preset.name,
-            "family": held.preset.family,
-            "parameters": held.parameters,
-            "steps": held.training["steps"],
-            "batch_size": training.batch_size,
-            "objective": training.objective,
-            "seconds": held.training["seconds"],
-            "seed": held.training["seed"],
-            "torch": held.training["torch"],
-            "precision": training.precision,
-        },
+        model=recipe(held),
         origins=data["origins"],
         counts=_counts(data["counts"]["splits"]),
         protocol=_protocol(data),

@@ -12,7 +12,7 @@ from torch import Tensor
 from synesthete import artefact, config, evaluate_pairs, material, pairs_exam, report, runs
 from synesthete.data import audio, storage
 from synesthete.data.batches import spectrograms
-from synesthete.demo import plane
+from synesthete.demo import plane, recipe
 from synesthete.evaluate import Images, Rows, Scorecard
 from synesthete.evaluate_pairs import MATCHER
 from synesthete.generate import Model
@@ -37,8 +37,8 @@ def demo(preset: config.Preset, folder: Path, out: Path, seed: int, command: str
     """
     train, facts = storage.load(folder, ("train",)), material.facts(folder)
     matching = _matcher_preset()
-    for recipe, place in ((preset, out), (matching, out / MATCHER)):
-        runs.run(recipe, train, facts, place, seed=seed, resume=True, command=command)
+    for wanted, place in ((preset, out), (matching, out / MATCHER)):
+        runs.run(wanted, train, facts, place, seed=seed, resume=True, command=command)
     exam = pairs_exam.prepare(folder, out / MATCHER)
     model = Model(artefact.read(str(out)))
     card = evaluate_pairs.evaluate(model, exam)
@@ -66,7 +66,7 @@ def _data(model: Model, exam: Exam, card: Scorecard, out: Path, command: str) ->
         created=time.strftime("%Y-%m-%d"),
         scorecard=evaluate_pairs.flat(card),
         rows=_examples(model, pictures, exam, _some(exam, rng), names),
-        model=_recipe(held),
+        model=recipe(held),
         counts={
             name: {"recordings": s["recordings"], "images": s["images"], "pairs": s["edges"]}
             for name, s in held.data["counts"]["splits"].items()
@@ -80,22 +80,6 @@ def _data(model: Model, exam: Exam, card: Scorecard, out: Path, command: str) ->
         latent_speakers=speakers,
         classes=exam.labels.classes if exam.labels else (),
     )
-
-
-def _recipe(held: artefact.Artefact) -> dict[str, Any]:
-    training = held.preset.training
-    return {
-        "preset": held.preset.name,
-        "family": held.preset.family,
-        "parameters": held.parameters,
-        "steps": held.training["steps"],
-        "batch_size": training.batch_size,
-        "objective": training.objective,
-        "seconds": held.training["seconds"],
-        "seed": held.training["seed"],
-        "torch": held.training["torch"],
-        "precision": training.precision,
-    }
 
 
 def _some(exam: Exam, rng: np.random.Generator) -> Rows:

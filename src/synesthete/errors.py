@@ -1,5 +1,8 @@
 """The errors a user can mend: every one says what was wrong, where, and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Wrong usage or input; the command line prints its message alone and exits with status 2."""
@@ -10,3 +13,9 @@ class UserError(Exception):
             c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii")
             for c in super().__str__()
         )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words as the end of a message; empty where none is near."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -10,9 +10,6 @@ from synesthete.data import audio
 STDIN = "-"
 """The name of standard input."""
 
-AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64".split())
-"""What a folder is searched for."""
-
 
 def find_audio(arguments: Iterable[str]) -> list[str]:
     """Files for a list of files, globs, folders (searched recursively) and `-`, in order.
@@ -38,7 +35,7 @@ def _matches(argument: str) -> list[Path]:
 def _inside(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    return sorted(p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES)
 
 
 def usable(

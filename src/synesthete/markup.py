@@ -9,7 +9,7 @@ import numpy as np
 
 from synesthete import figures
 from synesthete.artefact import Artefact
-from synesthete.data.audio import RATE, Wave
+from synesthete.data.audio import Wave
 from synesthete.figures import Floats
 from synesthete.pixels import Pixels, tile
 from synesthete.viewer import Reading
@@ -36,13 +36,13 @@ def about(name: str, held: Artefact) -> str:
     return heading(name, f"{held.preset.family}, {held.parameters:,} parameters")
 
 
-def sound(wave: Wave, spectrogram: Floats) -> str:
-    """The waveform float32[T] above the spectrogram float[bands, columns] in 0..1."""
+def sound(wave: Wave, rate: int, spectrogram: Floats) -> str:
+    """The waveform float32[T] at `rate` above the spectrogram float[bands, columns] in 0..1."""
     picture = figures.data_uri(figures.spectrogram(spectrogram))
     return (
         f'<figure class="sound">{figures.waveform(wave)}'
         f'<img class="mel" src="{picture}" alt="mel spectrogram">'
-        f"<figcaption>What is heard: {len(wave) / RATE:.2f} s, as a waveform and as the mel "
+        f"<figcaption>What is heard: {len(wave) / rate:.2f} s, as a waveform and as the mel "
         "spectrogram that the model sees.</figcaption></figure>"
     )
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synesthete import metrics
-from synesthete.data import audio
-from synesthete.data.degrade import CONDITIONS, Degradation
+from synesthete.data import audio, batches
+from synesthete.data.degrade import CONDITIONS, Degradation, Degraded
 from synesthete.evaluate import Exam
 from synesthete.generate import Model
 from synesthete.judges import load_judge, read
@@ -43,9 +43,10 @@ def robustness(
 
 def _one(model: Model, exam: Exam, degrade: Degradation, seed: int) -> dict[str, Any]:
     heard, usable = [], []
-    for row, wave in enumerate(exam.alignment.waveforms):
+    for row, wave in enumerate(batches.at(exam.alignment, audio.RATE)):
         try:
-            heard.append(_heard(degrade, wave, np.random.default_rng((seed, row))))
+            degraded = degrade(wave, np.random.default_rng((seed, row)))
+            heard.append(_heard(degraded, model.rate))
             usable.append(row)
         except audio.AudioError:
             continue
@@ -59,10 +60,11 @@ def _one(model: Model, exam: Exam, degrade: Degradation, seed: int) -> dict[str,
     }  # fmt: skip
 
 
-def _heard(degrade: Degradation, wave: audio.Wave, rng: np.random.Generator) -> audio.Wave:
-    """What `audio.load` makes of the degraded clip: mono, 8 kHz, trimmed."""
-    degraded = degrade(wave, rng)
-    return audio.load(degraded) if isinstance(degraded, bytes) else audio.load(*degraded)
+def _heard(degraded: Degraded, rate: int) -> audio.Wave:
+    """What `audio.load` makes of the degraded clip: mono, at a model's rate, trimmed."""
+    if isinstance(degraded, bytes):
+        return audio.load(degraded, rate=rate)
+    return audio.load(*degraded, rate=rate)
 
 
 def _drawn(model: Model, heard: list[audio.Wave], rows: list[int], seed: int) -> Digits:

@@ -88,14 +88,14 @@ class Viewer:
             raise UserError(f"no model '{name}' here; there are: {', '.join(self.models)}")
         return self.models[name] if name else next(iter(self.models.values()))
 
-    def hear(self, path: str) -> Wave:
-        """The prepared waveform float32[T] of a file that a stranger sent.
+    def hear(self, path: str, rate: int) -> Wave:
+        """The prepared waveform float32[T], at a model's `rate`, of a file that a stranger sent.
 
         Raises:
             AudioError: it cannot be used; the message has its name without the folder.
         """
         try:
-            return audio.load(path, limits=LIMITS)
+            return audio.load(path, limits=LIMITS, rate=rate)
         except AudioError as error:
             raise type(error)(str(error).replace(path, Path(path).name)) from error
 
@@ -106,12 +106,12 @@ class Viewer:
         _, probabilities = judges.read(self._judge, images)
         return Reading(probabilities.argmax(1), probabilities.max(1))
 
-    def found(self, wave: Wave, drawn: Pixels) -> Pixels | None:
+    def found(self, path: str, drawn: Pixels) -> Pixels | None:
         """Real images: those that the matcher finds, else the nearest to the drawn; None: none."""
         if self.matcher:
             model, gallery = self.matcher
             assert gallery.pictures is not None
-            heard = model.embed_audio(model.spectrogram([wave]))
+            heard = model.embed_audio(model.spectrogram([self.hear(path, model.rate)]))
             scores = model.match(heard, gallery.embedding)[0]
             return gallery.pictures[np.argsort(-scores, kind="stable")[: len(drawn)]]
         if self.real is None or drawn.shape[1:] != self.real.images.shape[1:]:

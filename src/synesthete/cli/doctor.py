@@ -99,7 +99,7 @@ def _audio() -> Iterator[Check]:
         yield _codec(name, kind, subtype)
     version = _version("av")
     yield Check("video", bool(version), f"PyAV {version}" if version else "PyAV is not installed",
-                "pip install av")  # fmt: skip
+                "pip install 'synesthete[video]'")  # fmt: skip
 
 
 def _codec(name: str, kind: str, subtype: str) -> Check:

@@ -1,13 +1,12 @@
 """What the commands share: a parser that teaches by example, and options of several of them."""
 
 import argparse
-import difflib
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from synesthete.errors import UserError
+from synesthete.errors import UserError, did_you_mean
 
 Arguments = argparse.Namespace
 Commands = Any
@@ -38,10 +37,9 @@ class Parser(argparse.ArgumentParser):
         """Refuse a word that is none of the choices, with the nearest one."""
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
-            close = difflib.get_close_matches(str(value), known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known)}"
+            told = did_you_mean(str(value), known) or f"; there are: {', '.join(known)}"
             name = "/".join(action.option_strings) or action.metavar
-            raise UserError(f"{name} is '{value}'; {hint}")
+            raise UserError(f"{name} is '{value}'{told}")
 
 
 def command(

@@ -1,9 +1,9 @@
 """Turn any recording (file, bytes or array) into a mono waveform, trimmed of silence."""
 
+import errno
 import io
 import math
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import soxr  # type: ignore[import-untyped]
 
 from synesthete.data import containers
 from synesthete.errors import UserError
+from synesthete.files import read_whole
 
 RATE = 8_000
 """Samples per second unless told otherwise, Hz: FSDD's own rate, and enough to tell words apart."""
@@ -26,6 +27,11 @@ TRIM_DB = 40.0
 untouched; the rest loses the room noise at its ends."""
 TRIM_MARGIN = 5
 """Frames (50 ms) kept on either side, as a weak f, s or t beside a vowel can be fainter still."""
+
+SUFFIXES = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64 .m4a .aac .webm".split()
+)
+"""What a folder is searched for."""
 
 Wave = npt.NDArray[np.float32]
 Sound = tuple[npt.NDArray[Any], float]  # samples [T, channels] and their rate, Hz
@@ -209,17 +215,13 @@ def _from_container(name: str, data: bytes, limits: Limits, reason: str) -> Soun
 
 
 def _read(path: Path, limits: Limits) -> bytes:
-    """Read a regular file; a pipe or device, which might never end, is not opened."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable(f"{path}: a directory or device; wanted a sound file")
-        if status.st_size > limits.max_bytes:
-            raise TooLong(f"{path}: {status.st_size} bytes; wanted at most {limits.max_bytes}")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
+        return read_whole(path, limits.max_bytes)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
-        raise Unreadable(f"{path}: cannot be read ({reason}); wanted a readable file") from error
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise TooLong(f"{path}: {reason}") from error
+        raise Unreadable(f"{path}: cannot be read ({reason}); wanted a sound file") from error
 
 
 class _Bytes(io.BytesIO):

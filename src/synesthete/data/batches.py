@@ -51,13 +51,13 @@ class Samples:
 def spectrograms(alignment: Alignment, config: SpectrogramConfig) -> Tensor:
     """Every recording of `alignment`, trimmed, as float32[R, 1, bands, columns] in 0..1."""
     log_mel = LogMel(config)
-    clips = [trim_silence(wave, config.rate) for wave in _at(alignment, config.rate)]
+    clips = [trim_silence(wave, config.rate) for wave in at(alignment, config.rate)]
     parts = [log_mel(*pad(clips[i : i + 64])) for i in range(0, len(clips), 64)]
     return torch.cat(parts).unsqueeze(1)
 
 
-def _at(alignment: Alignment, rate: int) -> Sequence[Wave]:
-    """The recordings at `rate`, which is another than the alignment's where a model's is."""
+def at(alignment: Alignment, rate: int) -> Sequence[Wave]:
+    """The recordings at `rate`, resampled where the alignment has another."""
     if alignment.rate == rate:
         return alignment.waveforms
     return [resample(wave, alignment.rate, rate) for wave in alignment.waveforms]
@@ -74,7 +74,7 @@ def rerecorded(
         return spectrograms(alignment, spectrogram)
     log_mel, pictures = LogMel(spectrogram), []
     with bar("recording anew", len(alignment.waveforms)) as progress:
-        for row, wave in enumerate(_at(alignment, spectrogram.rate)):
+        for row, wave in enumerate(at(alignment, spectrogram.rate)):
             rngs = [np.random.default_rng((seed, 6, row, copy)) for copy in range(scene.copies)]
             anew = [again(wave, scene, rng, spectrogram.rate) for rng in rngs]
             pictures.append(log_mel(*pad(anew)))

@@ -34,7 +34,7 @@ def decode(data: bytes, check: Check) -> tuple[npt.NDArray[np.float32], int]:
     try:
         av: Any = importlib.import_module("av")
     except ImportError:
-        raise Undecodable("webm and m4a need PyAV: pip install 'synesthete[app]'") from None
+        raise Undecodable("webm and m4a need PyAV: pip install 'synesthete[video]'") from None
     options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
     try:
         container = av.open(io.BytesIO(data), options=options, metadata_errors="ignore")

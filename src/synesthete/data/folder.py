@@ -6,9 +6,9 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from synesthete.data.audio import SUFFIXES
 from synesthete.data.own import Item, Listing, OwnError
 
-SOUNDS = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64".split())
 IMAGES = frozenset(".png .jpg .jpeg .webp .gif .bmp .tif .tiff .ppm .pgm".split())
 
 RULES = ("stem", "folder")
@@ -39,7 +39,7 @@ def listing(folder: Path, by: str | None = None, *, grouped: bool = False) -> Li
         raise OwnError(f"{folder}: no folder")
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     files = [path for path in files if not any(part[0] == "." for part in path.parts)]
-    sounds = [path for path in files if path.suffix.lower() in SOUNDS]
+    sounds = [path for path in files if path.suffix.lower() in SUFFIXES]
     images = [path for path in files if path.suffix.lower() in IMAGES]
     if not (sounds and images):
         raise OwnError(

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from synesthete.data.alignment import SPLITS
 from synesthete.data.own import Item, Listing, OwnError
+from synesthete.errors import did_you_mean
 
 Row = Mapping[str, Any]
 
@@ -117,9 +117,8 @@ def _named(path: Path, rows: Sequence[Row], columns: Columns) -> dict[str, str]:
     for kind in ("audio", "image", "group", "split", "label"):
         asked = getattr(columns, kind)
         if asked and asked not in known:
-            close = get_close_matches(asked, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise OwnError(f"{path}: no column '{asked}'{hint}; there are: {', '.join(known)}")
+            near = did_you_mean(asked, known)
+            raise OwnError(f"{path}: no column '{asked}'{near}; there are: {', '.join(known)}")
         named[kind] = asked or (kind if kind in known else "")
     return named
 

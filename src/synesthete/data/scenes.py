@@ -7,14 +7,12 @@ import numpy.typing as npt
 import soxr  # type: ignore[import-untyped]
 
 from synesthete.data import degrade
-from synesthete.data.audio import RATE, Wave, trim_silence
+from synesthete.data.audio import RATE, TRIM_FRAMES, Wave, trim_silence
 
 HIGHEST_SNR = 45.0
 """The quietest noise that is added, dB below the clip."""
 LOWEST_TRIM = 60.0
 """A threshold that cuts nothing off, dB below the loudest moment of a clip."""
-MOMENTS = 100
-"""Moments a second whose levels count."""
 PADDING = 0.3
 """The longest stretch of the room alone before and after a clip, s."""
 
@@ -84,7 +82,7 @@ def _tilted(wave: Wave, slope: float, rate: int) -> Wave:
 
 def _trimmed(wave: Wave, start: float, end: float, rate: int = RATE) -> Wave:
     """From the first moment within `start` dB of the loudest to the last within `end` dB."""
-    moment = rate // MOMENTS
+    moment = rate // TRIM_FRAMES
     power = np.square(np.pad(wave, (0, -len(wave) % moment)).reshape(-1, moment)).mean(1)
     level = 10 * np.log10(power / power.max() + 1e-12)
     first, last = np.flatnonzero(level >= -start)[0], np.flatnonzero(level >= -end)[-1]
