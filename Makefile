@@ -45,7 +45,7 @@ scores: .venv/.installed-dev  ## train and score every published recipe (many ho
 levers: .venv/.installed-dev  ## the levers for unseen speakers, on inner folds (two hours, resumable)
 	$(BIN)/python bench/levers.py
 
-digits: .venv/.installed-dev  ## the bundled model, from nothing (about 40 minutes, resumable)
+digits: .venv/.installed-dev  ## the bundled model, from nothing (about 50 minutes, resumable)
 	$(BIN)/python bench/digits.py
 
 faithful: .venv/.installed-dev  ## the bundled model's dial and robustness -> docs/faithful-and-diverse.md

@@ -29,6 +29,7 @@ def test_it_is_small_and_says_what_it_was_made_of() -> None:
     scorecard = json.loads((FOLDER / artefact.SCORECARD).read_text(encoding="utf-8"))
     assert tuple(scorecard) == evaluate.KEYS
     assert f"| agreement | {scorecard['agreement']:.4g} |" in card
+    assert card == artefact.card(held, scorecard)
     assert scorecard["audio_source"] == "FSDD v1.0.10"
     origins = json.loads((FOLDER / artefact.CONFIG).read_text(encoding="utf-8"))["data"]["origins"]
     assert [o["detail"] for o in origins if o["place"] in ("directory", "cache")] == ["", ""]

@@ -1,29 +1,32 @@
 """The worked example of docs/own-pairs.md, whole: films, pairs, a model, a report, a measure."""
 
-import importlib.util
+import importlib
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-import synesthete
 from synesthete import cli
 from synesthete.data import storage
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "shapes.py"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 OPTIONS = "--fps 3 --before 0.2 --after 0.2 --size 32 --test 0.15".split()
+
+
+def example(name: str) -> ModuleType:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(EXAMPLES))
 
 
 @pytest.fixture(scope="module")
 def shapes() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shapes", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("shapes")
 
 
 def test_sound_and_picture_tell_the_same_by_the_example_s_own_measure(shapes: ModuleType) -> None:
@@ -38,9 +41,10 @@ def test_sound_and_picture_tell_the_same_by_the_example_s_own_measure(shapes: Mo
 
 
 def test_the_page_shows_the_commands_that_are_tested() -> None:
-    page = (EXAMPLE.parent.parent / "docs" / "own-pairs.md").read_text()
+    page = (EXAMPLES.parent / "docs" / "own-pairs.md").read_text()
     assert f"synesthete pairs from-video clips --out pairs {' '.join(OPTIONS)}\n" in page
     assert "synesthete demo --pairs pairs --out runs/shapes\n" in page
+    assert "python examples/measure_shapes.py runs/shapes pairs" in page
 
 
 @pytest.mark.slow
@@ -58,10 +62,10 @@ def test_from_a_folder_of_videos_to_drawings_of_what_is_heard(
     assert card["agreement"] is None
     assert card["correspondence"]["drawn"] > card["correspondence"]["others"] + 0.3
 
+    measure = example("measure_shapes")
     test = storage.load("pairs", ("test",))
-    model = synesthete.load("runs/shapes")
-    drawn = model.generate([*test.waveforms], n=1, sample_rate=test.rate)[:, 0]
-    heard = [shapes.heard(wave, test.rate) for wave in test.waveforms]
-    seen = [shapes.seen(image) for image in drawn]
-    right = [a[0] == b[0] and abs(a[1] - b[1]) < 1 / 8 for a, b in zip(heard, seen, strict=True)]
-    assert np.mean(right) >= 0.9, f"{np.mean(right):.1%} of {len(right)}"
+    found = measure.shares(measure.drawings("runs/shapes", test), test)
+    assert found["real frames"]["value"] == 1
+    assert found["drawings"]["value"] >= 0.9
+    assert found["drawings, shuffled"]["value"] < 0.3
+    assert found["drawings"]["n"] == 9
