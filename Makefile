@@ -66,6 +66,8 @@ web: .venv/.installed $(NPM)  ## the page that hears and draws in a browser -> b
 	cp $(ORT)/ort.wasm.bundle.min.mjs $(WEB).draft/ort.js
 	cp $(ORT)/ort-wasm-simd-threaded.wasm $(WEB).draft
 	$(BIN)/synesthete export $(MODEL) --half --onnx $(WEB).draft/model.onnx
+	$(BIN)/python -c 'import synesthete, sys; print("{\"sample_rate\": %d}" % synesthete.load(sys.argv[1]).rate)' \
+		$(MODEL) > $(WEB).draft/model.json
 	rm -rf $(WEB) && mv $(WEB).draft $(WEB)
 
 $(BIN)/npm: .venv/.installed

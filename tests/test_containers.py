@@ -118,5 +118,5 @@ def test_without_the_decoder_the_error_says_what_to_install(
 ) -> None:
     data = recorded("webm", "libopus")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(audio.NotAudio, match=r"need PyAV: pip install 'synesthete\[app\]'"):
+    with pytest.raises(audio.NotAudio, match=r"need PyAV: pip install 'synesthete\[video\]'"):
         audio.load(data)

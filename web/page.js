@@ -1,7 +1,7 @@
 // The page: what people press, and what they see.
 
 import { record } from "./recorder.js";
-import { load, RATE, Unusable } from "./sound.js";
+import { load, Unusable } from "./sound.js";
 
 const COUNT = 16; // images
 const find = (id) => document.getElementById(id);
@@ -10,7 +10,9 @@ const [button, file, dial, again, grid, sound, status] = [
 ].map(find);
 
 const painter = new Worker(new URL("painter.js", import.meta.url), { type: "module" });
+const model = fetch(new URL("model.json", import.meta.url)).then((answer) => answer.json());
 let wave = null; // what was heard
+let rate = 0; // Hz, of the model
 let seed = 1;
 let recording = null;
 let painting = false;
@@ -79,13 +81,14 @@ function plot() {
 }
 
 function seconds(wave) {
-  return `${(wave.length / RATE).toFixed(1)} s`;
+  return `${(wave.length / rate).toFixed(1)} s`;
 }
 
 async function hear(bytes) {
   tell("Reading the sound…");
   try {
-    wave = await load(bytes);
+    rate = (await model).sample_rate;
+    wave = await load(bytes, rate);
     tell(`Heard ${seconds(wave)}; drawing…`);
     plot();
     grid.scrollIntoView({ block: "nearest" });

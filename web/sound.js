@@ -1,7 +1,7 @@
-// Turn a recording into what the model hears: mono, 8 kHz, trimmed of silence, as data/audio.py does.
+// Turn a recording into what the model hears: mono, at its rate in Hz, trimmed of silence, as
+// data/audio.py does.
 
-export const RATE = 8000; // Hz
-const FRAME = 80; // samples, 10 ms
+const FRAMES = 100; // a second
 const MARGIN = 5; // frames kept on either side of what is loud
 const TRIM_DB = 40; // below the loudest frame is silence
 const SILENT_DBFS = -60;
@@ -12,22 +12,22 @@ const MOST_BYTES = 100e6;
 /** A recording that cannot be used; the message is for people. */
 export class Unusable extends Error {}
 
-/** The bytes of anything that the browser plays -> Float32Array at RATE; throws Unusable. */
-export async function load(bytes) {
+/** The bytes of anything that the browser plays -> Float32Array at `rate`; throws Unusable. */
+export async function load(bytes, rate) {
   if (bytes.byteLength > MOST_BYTES) throw new Unusable("This file is larger than 100 MB.");
-  const wave = mono(await decode(bytes));
-  if (wave.length > LONGEST * RATE) throw new Unusable("This is longer than 30 seconds.");
+  const wave = mono(await decode(bytes, rate));
+  if (wave.length > LONGEST * rate) throw new Unusable("This is longer than 30 seconds.");
   const peak = wave.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   if (20 * Math.log10(peak) < SILENT_DBFS) throw new Unusable("Nothing can be heard in this.");
-  const trimmed = trim(wave);
-  if (trimmed.length < SHORTEST * RATE) throw new Unusable("This is too short: 0.1 s at least.");
+  const trimmed = trim(wave, rate);
+  if (trimmed.length < SHORTEST * rate) throw new Unusable("This is too short: 0.1 s at least.");
   return trimmed;
 }
 
 /** An OfflineAudioContext resamples to its own rate as it decodes. */
-async function decode(bytes) {
+async function decode(bytes, rate) {
   try {
-    return await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytes);
+    return await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
   } catch {
     throw new Unusable("This is not a sound file that the browser can play.");
   }
@@ -44,11 +44,12 @@ function mono(buffer) {
 }
 
 /** Keep what lies between the first and the last loud frame, and a margin around. */
-export function trim(wave) {
-  const power = new Float64Array(Math.ceil(wave.length / FRAME));
-  wave.forEach((x, i) => (power[Math.floor(i / FRAME)] += x * x));
+export function trim(wave, rate) {
+  const size = Math.floor(rate / FRAMES);
+  const power = new Float64Array(Math.ceil(wave.length / size));
+  wave.forEach((x, i) => (power[Math.floor(i / size)] += x * x));
   const loud = (x) => x >= Math.max(...power) * 10 ** (-TRIM_DB / 10);
   const start = Math.max(0, power.findIndex(loud) - MARGIN);
   const stop = power.findLastIndex(loud) + 1 + MARGIN;
-  return wave.slice(start * FRAME, stop * FRAME);
+  return wave.slice(start * size, stop * size);
 }
