@@ -33,10 +33,12 @@ import numpy as np
 import soundfile
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from PIL import Image
 
 from damage import HARMS, TWISTS, Harm, Twist, damage, twist
+from recorded import KINDS, recorded
 from synesthete import artefact, config, family
-from synesthete.data import audio, fsdd, labels, mnist, shards, storage, toy
+from synesthete.data import audio, fsdd, labels, mnist, pictures, shards, storage, toy
 from synesthete.data.download import inflate
 from synesthete.errors import UserError
 from synesthete.generate import Model
@@ -156,6 +158,36 @@ def sounds(folder: Path) -> Target:
     def attempts(harms: Sequence[Harm], _: Sequence[Twist]) -> Attempts:
         for data in samples:
             yield partial(audio.load, damage(data, harms))
+
+    return attempts
+
+
+def containers(folder: Path) -> Target:
+    """Recordings of browsers and telephones."""
+    samples = [recorded(*kind, seconds=0.2) for kind in KINDS]
+
+    def attempts(harms: Sequence[Harm], _: Sequence[Twist]) -> Attempts:
+        for data in samples:
+            yield partial(audio.load, damage(data, harms))
+
+    return attempts
+
+
+def images(folder: Path) -> Target:
+    """Images in every format that is read, in every mode that it takes."""
+    ramp = np.arange(24 * 20 * 4).astype(np.uint8).reshape(24, 20, 4)
+    samples = []
+    for kind, mode in itertools.product(pictures.FORMATS, ("L", "P", "RGB", "RGBA", "I;16")):
+        file = io.BytesIO()
+        with suppress(OSError, ValueError):  # not every one takes every mode
+            Image.fromarray(ramp).convert(mode).save(file, kind)
+            samples.append(file.getvalue())
+    path = folder / "image"
+
+    def attempts(harms: Sequence[Harm], _: Sequence[Twist]) -> Attempts:
+        for data in samples:
+            path.write_bytes(damage(data, harms))
+            yield partial(pictures.load, path, 32, 3)
 
     return attempts
 
@@ -311,6 +343,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "alignments": alignments,
     "archives": archives,
     "artefacts": artefacts,
+    "containers": containers,
+    "images": images,
     "sounds": sounds,
 }
 

@@ -27,7 +27,15 @@ def run(target: str, seconds: float, seed: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("target", "draws"), [("alignments", 3), ("archives", 12), ("artefacts", 3), ("sounds", 8)]
+    ("target", "draws"),
+    [
+        ("alignments", 3),
+        ("archives", 12),
+        ("artefacts", 3),
+        ("containers", 8),
+        ("images", 3),
+        ("sounds", 8),
+    ],
 )
 def test_damaged_files_are_errors_for_people(target: str, draws: int, tmp_path: Path) -> None:
     """A few, here and now; what else they might do is looked for by the tests below."""

@@ -313,3 +313,15 @@ def test_every_side_gets_something_and_no_more_than_its_share(
 
 def test_ties_chain() -> None:
     assert together(7, [[1, 2], [4, 5], [2, 3], [6, 3]]) == [0, 1, 1, 1, 4, 4, 1]
+
+
+def test_an_image_that_would_start_a_program_or_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    postscript = tmp_path / "a.png"
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(postscript, "EPS")  # Pillow asks Ghostscript
+    with pytest.raises(pictures.PictureError, match="not an image"):
+        pictures.load(postscript, 28, 3)
+    vast = tmp_path / "b.png"
+    Image.new("1", (8_000, 8_000)).save(vast)
+    assert vast.stat().st_size < 20_000
+    with pytest.raises(pictures.PictureError, match="more than 50,000,000 pixels"):
+        pictures.load(vast, 28, 3)

@@ -93,6 +93,15 @@ def test_a_frame_meets_the_sound_of_its_own_moment(
         assert pitch(heard[500:3_000], 8_000) == pytest.approx(300 + 100 * second, abs=8)
 
 
+def test_a_frame_of_more_pixels_than_a_screen_has_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "a.mp4", brightening(3), rising(3))
+    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(VideoError, match="damaged"):
+        video.clips(path, FORM, Cut())
+
+
 def test_scenes_give_their_middles_and_peaks_what_is_loudest(tmp_path: Path) -> None:
     frames = np.zeros((60, 48, 48, 3), np.uint8)
     frames[20:30], frames[30:] = (200, 30, 30), (30, 30, 200)
@@ -113,11 +122,18 @@ def truncated(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
+def playlist(path: Path) -> None:
+    """A film that is elsewhere."""
+    film(path.with_name("named.nut"), brightening(4), rising(4))
+    path.write_text("ffconcat version 1.0\nfile named.nut\n")
+
+
 FAULTY: dict[str, tuple[Callable[[Path], object], str]] = {
     "none.mp4": (lambda p: film(p, brightening(3), None), "no sound"),
     "silent.mp4": (lambda p: film(p, brightening(3), np.zeros(3 * RATE)), "silent"),
     "corrupt.mp4": (lambda p: p.write_bytes(b"no video" * 500), "damaged or cut short"),
     "truncated.mp4": (truncated, "damaged or cut short"),
+    "playlist.mp4": (playlist, "no video"),
     "empty.mp4": (lambda p: p.write_bytes(b""), "0 bytes"),
     "short.mp4": (lambda p: film(p, brightening(0.3), rising(0.3)), "no frame has"),
     "tiny.mp4": (lambda p: film(p, brightening(3, 8, 64), rising(3)), "frames of 64x8"),

@@ -10,8 +10,12 @@ from PIL import Image, ImageOps
 
 from synesthete.errors import UserError
 
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's readers that may look at a file: none that starts a program, as that of EPS does."""
 MAX_BYTES = 100_000_000
 """Largest image file, bytes, before it is read."""
+MAX_PIXELS = 50_000_000
+"""Largest image, before it is decoded."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -21,22 +25,23 @@ class PictureError(UserError):
 
 
 def load(path: str | os.PathLike[str], size: int, channels: int) -> Pixels:
-    """Load an image file (png, jpeg, gif, webp, tiff, …) as `fitted` does; the first of several.
+    """Load an image file (of `FORMATS`) as `fitted` does; the first of several.
 
     Turned as its camera says; what is transparent counts as black; 16-bit grey keeps its upper 8.
     Raises PictureError.
     """
     try:
         if Path(path).stat().st_size > MAX_BYTES:
-            raise PictureError(f"{path}: more than {MAX_BYTES} bytes")
+            raise PictureError(f"{path}: more than {MAX_BYTES:,} bytes")
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
+            warnings.simplefilter("ignore")  # it is either usable or an error
+            with Image.open(path, formats=FORMATS) as file:
+                if file.width * file.height > MAX_PIXELS:
+                    raise PictureError(f"{path}: more than {MAX_PIXELS:,} pixels")
                 return fitted(_flat(ImageOps.exif_transpose(file)), size, channels)
-    except (
-        OSError, SyntaxError, ValueError, EOFError,
-        Image.DecompressionBombError, Image.DecompressionBombWarning,
-    ) as error:  # fmt: skip
+    except PictureError:
+        raise
+    except Exception as error:  # of a damaged file, Pillow raises what it meets
         raise PictureError(f"{path}: not an image that can be decoded ({error})") from error
 
 

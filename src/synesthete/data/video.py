@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synesthete.data import audio, pictures
+from synesthete.data import audio, containers, pictures
 from synesthete.data.own import Form
 from synesthete.errors import UserError
 
@@ -25,6 +25,10 @@ SUFFIXES = frozenset(
 )
 """What a folder is searched for."""
 
+FORMATS = f"{containers.FORMATS},asf,avi,flv,mpeg,mpegts,ogg"
+"""FFmpeg's readers that may look at a file, whatever it is called."""
+MAX_PIXELS = 7_680 * 4_320
+"""Of a frame, before it is decoded."""
 WINDOW = (0.2, 10.0)  # s
 SMALLEST = 16  # pixels a side
 SCENE = 0.1  # mean change of brightness, of 0..1, from one frame to the next that is a cut
@@ -131,11 +135,13 @@ def _stream(path: Path, kind: Literal["audio", "video"]) -> Iterator[tuple[Any, 
     if not path.stat().st_size:
         raise VideoError("empty: 0 bytes")
     try:
-        with av.open(str(path)) as container:
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
+        with path.open("rb") as file, av.open(file, options=options) as container:
             stream: Any = container.streams.best(kind)
             if stream is None:
                 raise VideoError(f"no {'sound' if kind == 'audio' else 'picture'}")
             stream.thread_type = "NONE"  # a core a video; the same frames on every machine
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             yield container, stream
     except (av.FFmpegError, ValueError, IndexError, EOFError, OSError) as error:
         raise VideoError(f"damaged or cut short, or no video ({error})") from error
