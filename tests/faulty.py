@@ -2,14 +2,14 @@
 
 import multiprocessing
 import os
+import pwd
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 
@@ -21,6 +21,10 @@ _START.set_forkserver_preload(["synesthete.runs", "synesthete.generate", "synest
 Fault = Callable[[], object]
 
 
+def nothing() -> None:
+    """No fault."""
+
+
 class Ended(NamedTuple):
     """How a command ended: its status (-9: killed), and what it said."""
 
@@ -30,34 +34,83 @@ class Ended(NamedTuple):
 
 
 class Running:
-    """A command under way, in a process that begins where torch is imported already."""
+    """`synesthete ARGV` in the folder `at`, in a process in which torch is imported already."""
 
-    def __init__(self, *argv: object, at: Path, fault: Fault = lambda: None) -> None:
-        """Run `synesthete ARGV` in the folder `at`; `fault` is called in its process before."""
-        self._files = at / "stdout", at / "stderr"
+    def __init__(self, *argv: object, at: Path, fault: Fault = nothing) -> None:
+        """Begin; `fault` is called in the process first."""
+        self._said = at / f".said-{time.monotonic_ns()}"
         words = [str(word) for word in argv]
-        self.process = _START.Process(target=_run, args=(words, at, dict(os.environ), fault))
+        task = (words, at, self._said, dict(os.environ), fault)
+        self.process = _START.Process(target=_run, args=task)
         self.process.start()
 
-    def end(self, patience: float = 200) -> Ended:
-        """Wait for it."""
-        self.process.join(patience)
+    def end(self) -> Ended:
+        """Wait for the end."""
+        self.process.join(200)
         assert self.process.exitcode is not None, "it hangs"
-        out, err = (path.read_text(encoding="utf-8") for path in self._files)
+        out, err = (self._said.with_suffix(f".{n}").read_text(encoding="utf-8") for n in (1, 2))
         return Ended(self.process.exitcode, out, err)
 
 
-def command(*argv: object, at: Path, fault: Fault = lambda: None) -> Ended:
-    """Run `synesthete ARGV` to its end, as `Running`."""
+def command(*argv: object, at: Path, fault: Fault = nothing) -> Ended:
+    """Run `synesthete ARGV` to its end."""
     return Running(*argv, at=at, fault=fault).end()
 
 
-def _run(words: list[str], at: Path, environment: dict[str, str], fault: Fault) -> NoReturn:
+def _run(
+    words: list[str], at: Path, said: Path, environment: dict[str, str], fault: Fault
+) -> NoReturn:
     os.chdir(at)
     os.environ.clear()
     os.environ.update(environment)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
+    for number in (1, 2):
+        file = said.with_suffix(f".{number}")
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT, 0o644), number)
     torch.set_num_threads(1)
     fault()
     sys.exit(cli.main(words))
+
+
+def die() -> None:
+    """As `kill -9`, or the machine's out-of-memory killer."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_room(size: int) -> None:
+    """No file grows beyond `size` bytes any more: the nearest to a full disk that needs no root."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def before_rename(number: int, fault: Fault) -> None:
+    """Have `fault` happen when all is written and only the `number`th rename is to come."""
+    rename, left = os.replace, [number]
+
+    def replace(*args: Any, **kwargs: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            fault()
+        rename(*args, **kwargs)
+
+    os.replace = replace
+
+
+def full_output() -> None:
+    """Standard output goes to a device that has no room."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def no_home() -> None:
+    """A user of whom the machine knows nothing, as in a container: no HOME, no entry in passwd."""
+
+    def unknown(_: object) -> NoReturn:
+        raise KeyError("no such user")
+
+    for name in ("HOME", "USER", "LOGNAME", "SYNESTHETE_CACHE", "XDG_CACHE_HOME"):
+        os.environ.pop(name, None)
+    pwd.getpwuid = unknown  # type: ignore[assignment]
+
+
+def clock_runs_backwards() -> None:
+    """Each look at the wall clock finds it an hour earlier."""
+    now: Iterator[float] = iter(range(2_000_000_000, 0, -3_600))
+    time.time = lambda: float(next(now))

@@ -295,8 +295,9 @@ class _Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._board.close()
+        with naming(self._path.parent):
+            self._file.close()
+            self._board.close()
 
     def write(self, step: Step) -> None:
         if step.number % LOG_EVERY and step.number != 1:
@@ -306,10 +307,10 @@ class _Log:
             "seconds": round(self._before + step.seconds, 3),
             **step.losses,
         }
-        with naming(self._path):
+        with naming(self._path.parent):
             self._file.write(json.dumps(line) + "\n")
-        for name, value in step.losses.items():
-            self._board.add_scalar(name, value, step.number)
+            for name, value in step.losses.items():
+                self._board.add_scalar(name, value, step.number)
 
 
 def read_log(out: Path, name: str = LOG) -> list[dict[str, float]]:

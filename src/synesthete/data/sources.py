@@ -66,11 +66,11 @@ def cache_directory(cache: Path | None = None) -> Path:
     Raises:
         UserError: none is named, and the user has no home.
     """
-    named = cache or os.environ.get("SYNESTHETE_CACHE") or user_cache_dir("synesthete")
     try:
+        named = cache or os.environ.get("SYNESTHETE_CACHE") or user_cache_dir("synesthete")
         return Path(named).expanduser()
     except RuntimeError as error:
-        raise UserError(f"{named}: this user has no home directory; {ELSEWHERE}") from error
+        raise UserError(f"no cache, as this user has no home directory; {ELSEWHERE}") from error
 
 
 def digest(files: Mapping[str, bytes]) -> str:
