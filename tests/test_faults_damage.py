@@ -1,6 +1,7 @@
 """What docs/faults.md promises of damaged files and of training that goes astray."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,56 +31,69 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def unfinished(out: Path, world: World) -> list[Path]:
-    """A run of 12 steps that was stopped before it wrote its model; its two checkpoints."""
-    run(out, world)
-    for name in artefact.FILES:
-        (out / name).unlink(missing_ok=True)
-    return sorted((out / "checkpoints").iterdir())
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, toy_world: World) -> Path:
+    """A run of 12 steps with its last two checkpoints, of steps 8 and 12."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    run(out, toy_world)
+    return out
 
 
-@pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
+@pytest.fixture
+def unfinished(finished: Path, tmp_path: Path) -> Path:
+    """The same as if it had been killed before it wrote its model."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out, ignore=shutil.ignore_patterns(*artefact.FILES[:1]))
+    return out
+
+
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "average.safetensors", "optimizer-all.safetensors", "state.json"]
-)
+    ("name", "harm"),
+    [
+        ("model.safetensors", flip), ("average.safetensors", flip), ("state.json", flip),
+        ("optimizer-all.safetensors", flip), (checkpoint.SUMS, flip),
+        ("model.safetensors", cut), ("state.json", Path.unlink),
+    ],
+)  # fmt: skip
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_leads_to_the_same_end(
-    name: str, harm: Callable[[Path], object], tmp_path: Path, toy_world: World,
-    capsys: pytest.CaptureFixture[str],
+    name: str, harm: Callable[[Path], object], finished: Path, unfinished: Path,
+    toy_world: World, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    older, newest = unfinished(tmp_path / "run", toy_world)
+    older, newest = sorted((unfinished / "checkpoints").iterdir())
     harm(newest / name)
-    run(tmp_path / "run", toy_world, resume=True)
+    (unfinished / artefact.WEIGHTS).unlink()
+    run(unfinished, toy_world, resume=True)
     told = capsys.readouterr().err.replace("\n", " ")
     assert f"{newest}: this checkpoint cannot be read" in told
     assert f"going on from {older.name}" in told
-    run(tmp_path / "quiet", toy_world)
-    assert weights(tmp_path / "run") == weights(tmp_path / "quiet")
+    assert weights(unfinished) == weights(finished)
 
 
-def test_with_every_checkpoint_damaged_it_says_what_to_do(tmp_path: Path, toy_world: World) -> None:
-    for step in unfinished(tmp_path / "run", toy_world):
+def test_with_every_checkpoint_damaged_it_says_what_to_do(
+    unfinished: Path, toy_world: World
+) -> None:
+    for step in (unfinished / "checkpoints").iterdir():
         flip(step / "model.safetensors")
     with pytest.raises(UserError, match=r"(?s)00012: .*00008: .*another --out, or delete .*/run"):
-        run(tmp_path / "run", toy_world, resume=True)
+        run(unfinished, toy_world, resume=True)
 
 
 def test_a_checkpoint_of_an_earlier_version_has_no_sums_and_is_read(
-    tmp_path: Path, toy_world: World, capsys: pytest.CaptureFixture[str]
+    unfinished: Path, toy_world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for step in unfinished(tmp_path / "run", toy_world):
+    for step in (unfinished / "checkpoints").iterdir():
         (step / checkpoint.SUMS).unlink()
-    run(tmp_path / "run", toy_world, resume=True)
+    run(unfinished, toy_world, resume=True)
     assert "cannot be read" not in capsys.readouterr().err
 
 
 def test_what_a_kill_left_among_the_checkpoints_is_swept_up(
-    tmp_path: Path, toy_world: World
+    unfinished: Path, toy_world: World
 ) -> None:
-    unfinished(tmp_path / "run", toy_world)
-    left = tmp_path / "run" / "checkpoints" / ".draft-step-00000012-abcdefgh"
+    left = unfinished / "checkpoints" / ".draft-step-00000012-abcdefgh"
     left.mkdir()
     (left / "model.safetensors").write_bytes(b"half of it")
-    run(tmp_path / "run", toy_world, resume=True)
+    run(unfinished, toy_world, resume=True)
     assert not left.exists()
 
 

@@ -36,8 +36,7 @@ def save(state: "State", folder: Path) -> Path:
             tensors, numbers["optimizers"][phase] = _flatten(optimizer.state_dict())
             _write(draft / f"optimizer-{phase}.safetensors", tensors)
         (draft / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
-        sums = "".join(f"{_digest(path)}  {path.name}\n" for path in sorted(draft.iterdir()))
-        (draft / SUMS).write_text(sums, encoding="utf-8")
+        (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
     for old in _steps(folder)[:-KEPT]:
         forgotten = old.rename(old.with_name(f".draft-{old.name}"))
         shutil.rmtree(forgotten, ignore_errors=True)
@@ -104,12 +103,15 @@ def _steps(folder: Path) -> list[Path]:
 
 def _vouch(source: Path) -> None:
     """Raise ValueError where a file is not what `save` wrote; older checkpoints have no sums."""
-    if not (source / SUMS).is_file():
-        return
-    for line in (source / SUMS).read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        if _digest(source / name) != digest:
-            raise ValueError(f"{name} was altered: its SHA-256 is not that of {SUMS}")
+    listing = source / SUMS
+    if listing.is_file() and listing.read_bytes() != _sums(source).encode():
+        raise ValueError(f"its files are not those that {SUMS} lists")
+
+
+def _sums(folder: Path) -> str:
+    """What the command `sha256sum` prints for the files of a checkpoint."""
+    files = sorted([*folder.glob("*.safetensors"), folder / "state.json"])
+    return "".join(f"{_digest(path)}  {path.name}\n" for path in files)
 
 
 def _digest(path: Path) -> str:

@@ -288,6 +288,7 @@ class _Log:
         with whole_file(self._path) as draft:
             draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._before = kept[-1]["seconds"] if kept else 0.0
+        self._hook, threading.excepthook = threading.excepthook, self._of_a_thread
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> "_Log":
@@ -298,6 +299,12 @@ class _Log:
         with naming(self._path.parent):
             self._file.close()
             self._board.close()
+        threading.excepthook = self._hook
+
+    def _of_a_thread(self, error: threading.ExceptHookArgs) -> None:
+        """Say nothing of TensorBoard's thread, which raises its error again where we write."""
+        if not type(error.thread).__module__.startswith("tensorboard."):
+            self._hook(error)
 
     def write(self, step: Step) -> None:
         if step.number % LOG_EVERY and step.number != 1:
