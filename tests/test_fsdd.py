@@ -156,7 +156,7 @@ def test_hostile_names_and_links_never_become_paths(server: Server, tmp_path: Pa
     assert {item.name for item in found.items if not item.verified} <= {"1_eve_0", "6_eve_0"}
     written = {path for path in tmp_path.rglob("*") if path.is_file()}
     inside = {path for path in written if path.is_relative_to(cache / "fsdd")}
-    assert written - inside == {secret, cache / "fsdd.lock"}
+    assert written - inside == {secret, cache / ".lock-fsdd"}
     assert len(inside) == len(found.items)
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_archive_is_an_error_and_is_not_kept(
     server.files[ARCHIVE] = damaged
     with pytest.raises(Unavailable, match="damaged"):
         fsdd.load(cache=tmp_path, dataset=dataset(server.url(ARCHIVE)))
-    assert {path.name for path in tmp_path.rglob("*")} == {"downloads", "fsdd.lock"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"downloads", ".lock-fsdd"}
 
 
 def place_and_count(url: str, cache: Path) -> tuple[str, int]:

@@ -16,6 +16,7 @@ LAYERS = (
     ("errors", "files", "pixels", "progress", "tables", "__init__", "data"),
     (
         "hub",
+        "locks",
         "data.download",
         "data.containers",
         "data.content",

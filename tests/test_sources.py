@@ -209,7 +209,7 @@ obtain(data, lambda path: {{}}, [place], directory=None, cache=Path({str(tmp_pat
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Unavailable: X is not to be had." in done.stderr
     assert "cannot be written to: File too large" in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} <= {"x.lock"}
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock-x"}
 
 
 def test_the_argument_comes_before_the_environment_and_that_before_the_default(

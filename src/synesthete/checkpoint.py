@@ -1,6 +1,7 @@
 """Save and restore a run in the middle: weights, averaged weights, optimisers, step."""
 
 import errno
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,12 +13,15 @@ from torch import Tensor
 
 from synesthete.errors import UserError
 from synesthete.files import read_json, whole_directory
+from synesthete.progress import console
 
 if TYPE_CHECKING:
     from synesthete.train import State
 
 KEPT = 2
 """Checkpoints that stay on disk: the newest, and one before it."""
+SUMS = "SHA256SUMS"
+"""What vouches for the files of a checkpoint; `sha256sum --check` reads it."""
 
 
 def save(state: "State", folder: Path) -> Path:
@@ -32,6 +36,7 @@ def save(state: "State", folder: Path) -> Path:
             tensors, numbers["optimizers"][phase] = _flatten(optimizer.state_dict())
             _write(draft / f"optimizer-{phase}.safetensors", tensors)
         (draft / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
+        (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
     for old in _steps(folder)[:-KEPT]:
         forgotten = old.rename(old.with_name(f".draft-{old.name}"))
         shutil.rmtree(forgotten, ignore_errors=True)
@@ -44,6 +49,33 @@ def latest(folder: Path) -> Path | None:
     return steps[-1] if steps else None
 
 
+def resume(state: "State", folder: Path) -> None:
+    """Bring `state` to the newest checkpoint in `folder` that is whole; none there changes nothing.
+
+    One that is damaged is told and passed over: the steps since the one before it are done again,
+    to the same end. What killed processes left in `folder` is removed.
+
+    Raises:
+        UserError: none of those there can be read.
+    """
+    for draft in folder.glob(".draft-*"):
+        shutil.rmtree(draft, ignore_errors=True)
+    faults: list[str] = []
+    for source in reversed(_steps(folder)):
+        try:
+            restore(state, source)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        for fault in faults:
+            told = f"{fault}; going on from {source.name}"
+            console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return
+    if faults:
+        advice = f"train into another --out, or delete {folder.parent} to start over"
+        raise UserError("; ".join((*faults, advice)))
+
+
 def restore(state: "State", source: Path) -> None:
     """Bring `state` to exactly where `save` found it.
 
@@ -51,6 +83,7 @@ def restore(state: "State", source: Path) -> None:
         UserError: the checkpoint was damaged, or belongs to another model.
     """
     try:
+        _vouch(source)
         numbers = read_json(source / "state.json")
         state.model.load_state_dict(_read(source / "model.safetensors"))
         if state.average is not None:
@@ -60,15 +93,32 @@ def restore(state: "State", source: Path) -> None:
             optimizer.load_state_dict(_unflatten(tensors, numbers["optimizers"][phase]))
         step = int(numbers["step"])
     except Exception as error:
-        raise UserError(
-            f"{source}: this checkpoint cannot be read ({error}); delete it to go on from the one "
-            "before it, or train afresh into another --out"
-        ) from error
+        raise UserError(f"{source}: this checkpoint cannot be read ({error})") from error
     state.step = step
 
 
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
+
+
+def _vouch(source: Path) -> None:
+    """Raise ValueError where a file is not what `save` wrote; older checkpoints have no sums."""
+    listing = source / SUMS
+    if listing.is_file() and listing.read_bytes() != _sums(source).encode():
+        raise ValueError(f"its files are not those that {SUMS} lists")
+
+
+def _sums(folder: Path) -> str:
+    """What the command `sha256sum` prints for the files of a checkpoint."""
+    files = sorted([*folder.glob("*.safetensors"), folder / "state.json"])
+    return "".join(f"{_digest(path)}  {path.name}\n" for path in files)
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

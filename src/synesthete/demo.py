@@ -17,6 +17,7 @@ from synesthete.data import audio
 from synesthete.data.batches import spectrograms
 from synesthete.evaluate import Answer, Exam
 from synesthete.family import Family, Generator, noise
+from synesthete.files import naming
 from synesthete.generate import Model, to_uint8
 from synesthete.judges import load_judge, read
 from synesthete.metrics import confusion
@@ -88,7 +89,7 @@ class Watch:
         model.train(was_training)
         found = read(self._judge, to_uint8(images))[1].argmax(1) == self._classes
         agreement = float(np.average(found, weights=self._weights))
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step.number, "agreement": agreement}) + "\n")
 
 

@@ -1,6 +1,7 @@
 """Write files and folders whole, or not at all; read whole what a stranger may have written."""
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -22,41 +23,78 @@ def whole_directory(path: Path) -> Iterator[Path]:
     """Yield an empty draft folder that replaces `path` when the block ends well.
 
     The draft lies beside `path`, so the final step is one rename; a crash, a full disk or a kill
-    leaves `path` as it was (at worst a hidden `.draft-*` folder beside it).
+    leaves `path` as it was (at worst a hidden `.draft-*` folder beside it, see `sweep`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".draft-{path.name}-", dir=path.parent))
-    try:
-        draft.chmod(0o755)
-        yield draft
-        for file in draft.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".draft-old-{path.name}-", dir=path.parent))
-            path.replace(old / path.name)
-            draft.replace(path)
-            shutil.rmtree(old)
-        else:
-            draft.replace(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".draft-{path.name}-", dir=path.parent))
+        try:
+            draft.chmod(0o755)
+            yield draft
+            for file in draft.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            if path.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".draft-old-{path.name}-", dir=path.parent))
+                path.replace(old / path.name)
+                draft.replace(path)
+                shutil.rmtree(old)
+            else:
+                draft.replace(path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a draft file name beside `path` that replaces it when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".draft-{path.name}-", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
+    """Yield a draft file name beside `path` that replaces it when the block ends well.
+
+    A device or a pipe is nothing to replace: it is yielded itself.
+    """
+    with naming(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".draft-{path.name}-", dir=path.parent)
+        os.close(handle)
+        draft = Path(name)
+        try:
+            yield draft
+            draft.chmod(0o644)
+            _flush(draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left beside the folder `path`, which nobody else writes now.
+
+    One that was killed between its last two renames had put the folder aside: it comes back.
+    """
+    name = glob.escape(path.name)
+    for old in path.parent.glob(f".draft-old-{name}-????????"):
+        if not path.exists() and (old / path.name).exists():
+            (old / path.name).replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+    for draft in path.parent.glob(f".draft-{name}-????????"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an `OSError` of the block name `path`, where it names no file or one of our own making.
+
+    Whoever reads that a disk is full wants to know which.
+    """
     try:
-        yield draft
-        draft.chmod(0o644)
-        _flush(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        told = str(error.filename or ".draft-")
+        if error.errno and any(ours in told for ours in (".draft-", ".lock-")):
+            error.filename = str(path)
+        raise
 
 
 def read_whole(path: Path, most: int) -> bytes:

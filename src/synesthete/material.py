@@ -11,8 +11,9 @@ from synesthete.data.alignment import Alignment
 from synesthete.data.fsdd import Recordings
 from synesthete.data.labels import Labels
 from synesthete.data.mnist import Mnist
-from synesthete.data.sources import Unavailable, cache_directory
+from synesthete.data.sources import ELSEWHERE, Unavailable, cache_directory
 from synesthete.errors import UserError
+from synesthete.locks import alone, in_turn
 from synesthete.progress import console
 
 Found = TypeVar("Found", Recordings, Mnist)
@@ -42,11 +43,16 @@ class MixConfig:
 
 def build(config: MixConfig, out: Path) -> None:
     """Build the mix and write it, labels in a file of their own, to the folder `out`."""
-    _build(_recordings(config), config, out)
+    with alone(out):
+        _build(_recordings(config), config, out)
 
 
 def default(config: MixConfig) -> Path:
-    """The folder of this mix in the cache, built where it is not there yet."""
+    """The folder of this mix in the cache, built where it is not there yet, by one process.
+
+    Raises:
+        UserError: it is not there, and the cache cannot be written.
+    """
     spoken = _recordings(config)
     crowd = f"crowd{speech.crowd(config.crowd).origin.sha256[:8]}" if config.crowd else ""
     parts = (
@@ -55,8 +61,17 @@ def default(config: MixConfig) -> Path:
     )  # fmt: skip
     name = re.sub(r"[^\w-]", "-", "-".join(part for part in parts if part))
     folder = cache_directory() / "pairs" / f"mix-{name}"
-    if not (folder / storage.HEADER).is_file():
-        _build(spoken, config, folder)
+    if (folder / storage.HEADER).is_file():
+        return folder
+    try:
+        with in_turn(folder, "building this mix"):
+            if not (folder / storage.HEADER).is_file():
+                _build(spoken, config, folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); {ELSEWHERE}, or build the mix "
+            "elsewhere (`synesthete pairs mix --out DIR`) and name it with --pairs DIR"
+        ) from error
     return folder
 
 

@@ -14,6 +14,7 @@ from synesthete.data.manifest import Columns
 from synesthete.data.own import Form, Listing
 from synesthete.data.sides import Shares
 from synesthete.data.video import Cut
+from synesthete.locks import alone
 from synesthete.progress import console
 
 SHOWN = 10
@@ -47,16 +48,19 @@ def from_video(
     What is done is kept beside `out` until the alignment is whole: the same call goes on.
     """
     work = out.absolute().parent / f".videos-{out.name}"
-    found = videos.found(source, form, cut, work, workers or os.cpu_count() or 1)
     about = {"audio_source": source.resolve().name, "rule": "frames and the sound around them"}
-    write(joining.join(found, form, shares, provenance({**about, "cut": asdict(cut)}, form)), out)
-    shutil.rmtree(work)
+    told = provenance({**about, "cut": asdict(cut)}, form)
+    with alone(out):
+        found = videos.found(source, form, cut, work, workers or os.cpu_count() or 1)
+        write(joining.join(found, form, shares, told), out)
+        shutil.rmtree(work)
 
 
 def _from_listing(source: Path, found: Listing, out: Path, form: Form, shares: Shares) -> None:
     _say(f"paired {found.rule}")
     about = {"audio_source": source.resolve().name, "rule": found.rule}
-    write(joining.join(own.decoded(found, form), form, shares, provenance(about, form)), out)
+    with alone(out):
+        write(joining.join(own.decoded(found, form), form, shares, provenance(about, form)), out)
 
 
 def provenance(about: Mapping[str, Any], form: Form) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from synesthete import figures
 from synesthete.figures import Floats
+from synesthete.files import whole_file
 from synesthete.pixels import Pixels, tile
 
 Scorecard = Mapping[str, Any]
@@ -103,8 +104,8 @@ class ReportData:
 
 def write(data: ReportData, path: Path) -> None:
     """Write the page to `path`, making its folder; it needs no other file and no network."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(data), encoding="utf-8")
+    with whole_file(path) as draft:
+        draft.write_text(render(data), encoding="utf-8")
 
 
 def render(data: ReportData) -> str:

@@ -18,6 +18,7 @@ from synesthete.data.alignment import Alignment
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
 from synesthete.files import read_json, whole_file
+from synesthete.locks import alone
 from synesthete.train import Step, read_log, train
 
 RUN = "run.json"
@@ -50,9 +51,25 @@ def run(
         watch: called after each step with the weights worth keeping so far.
 
     Raises:
-        UserError: `out` holds another run, or one that `resume` was not given for.
+        UserError: `out` holds another run, one that `resume` was not given for, or one that
+            another process is at.
         Interrupted: asked to stop; `resume` goes on.
     """
+    with alone(out):
+        return _run(preset, alignment, facts, out, seed, resume, command, watch)
+
+
+def _run(
+    preset: Preset,
+    alignment: Alignment,
+    facts: Mapping[str, Any],
+    out: Path,
+    seed: int,
+    resume: bool,
+    command: str,
+    watch: Callable[[Step, Family], None] | None,
+) -> Artefact:
+    """`run`, now that no other process is at `out`."""
     preset = fitted(preset, alignment)
     _claim(out, {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}, resume)
     if (out / artefact.CONFIG).is_file():

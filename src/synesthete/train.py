@@ -22,6 +22,7 @@ from synesthete.config import TrainingConfig
 from synesthete.data.batches import generator
 from synesthete.errors import UserError
 from synesthete.family import Family
+from synesthete.files import naming, whole_file
 from synesthete.progress import bar
 
 LOG = "log.jsonl"
@@ -148,8 +149,7 @@ def train(
     fabric = Fabric(accelerator="auto", devices=1, precision=precision(config))  # type: ignore[arg-type]
     state = prepare(model, config, fabric)
     checkpoints = out / "checkpoints"
-    if (found := checkpoint.latest(checkpoints)) is not None:
-        checkpoint.restore(state, found)
+    checkpoint.resume(state, checkpoints)
     with (
         _Log(out, state.step) as log,
         _stop_signals() as stopped,
@@ -161,6 +161,7 @@ def train(
             if watch is not None:
                 watch(step, state.result)
             if stopped or step.number % config.checkpoint_every == 0:
+                _check_weights(state, config)
                 checkpoint.save(state, checkpoints)
             if stopped and step.number < config.steps:
                 raise Interrupted(
@@ -168,7 +169,22 @@ def train(
                     "same command with --resume goes on (`demo` does so by itself)",
                     stopped[0],
                 )
+    _check_weights(state, config)
     return state.result.eval()
+
+
+def _check_weights(state: State, config: TrainingConfig) -> None:
+    """See that the weights are worth keeping: a step may break them though its loss was finite."""
+    floats = (t for t in state.model.state_dict().values() if t.is_floating_point())
+    if not all(bool(tensor.isfinite().all()) for tensor in floats):
+        raise _diverged(f"the weights are no longer finite after step {state.step}", config)
+
+
+def _diverged(what: str, config: TrainingConfig) -> Diverged:
+    return Diverged(
+        f"{what}; the last checkpoint is kept. Train into another --out with a lower "
+        f"training.learning_rate (now {config.learning_rate}) or precision 32-true"
+    )
 
 
 def _step(
@@ -194,10 +210,7 @@ def _step(
         logged |= {prefix + name: float(value.detach()) for name, value in losses.items()}
     _thaw(state.model, state.optimizers)
     if not all(math.isfinite(value) for value in logged.values()):
-        raise Diverged(
-            f"the loss is no longer finite at step {state.step + 1} ({logged}); lower "
-            f"training.learning_rate (now {config.learning_rate}) or use precision 32-true"
-        )
+        raise _diverged(f"the loss is no longer finite at step {state.step + 1} ({logged})", config)
     if state.average is not None:
         state.average.update_parameters(state.model)
     return logged
@@ -272,8 +285,10 @@ class _Log:
         out.mkdir(parents=True, exist_ok=True)
         self._path = out / LOG
         kept = [line for line in read_log(out) if line["step"] <= step]
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        with whole_file(self._path) as draft:
+            draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._before = kept[-1]["seconds"] if kept else 0.0
+        self._hook, threading.excepthook = threading.excepthook, self._of_a_thread
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> "_Log":
@@ -281,8 +296,15 @@ class _Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._board.close()
+        with naming(self._path.parent):
+            self._file.close()
+            self._board.close()
+        threading.excepthook = self._hook
+
+    def _of_a_thread(self, error: threading.ExceptHookArgs) -> None:
+        """Say nothing of TensorBoard's thread, which raises its error again where we write."""
+        if not type(error.thread).__module__.startswith("tensorboard."):
+            self._hook(error)
 
     def write(self, step: Step) -> None:
         if step.number % LOG_EVERY and step.number != 1:
@@ -292,9 +314,10 @@ class _Log:
             "seconds": round(self._before + step.seconds, 3),
             **step.losses,
         }
-        self._file.write(json.dumps(line) + "\n")
-        for name, value in step.losses.items():
-            self._board.add_scalar(name, value, step.number)
+        with naming(self._path.parent):
+            self._file.write(json.dumps(line) + "\n")
+            for name, value in step.losses.items():
+                self._board.add_scalar(name, value, step.number)
 
 
 def read_log(out: Path, name: str = LOG) -> list[dict[str, float]]:

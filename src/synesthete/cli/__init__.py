@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,8 +11,16 @@ from synesthete.cli import completion, doctor, pairs, scoring, sharing, training
 from synesthete.cli.options import Parser
 from synesthete.errors import UserError
 
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
-"""What the machine refuses and no code here can mend: no room, no permission."""
+NO_ROOM = "make room there or name another place; what was there before is untouched"
+NOT_YOURS = "name a place that you may use"
+NO_PLACE = "name another place"
+OUTSIDE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), NO_ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), NOT_YOURS),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), NO_PLACE),
+    errno.EIO: "the disk itself fails; name a place on another one",
+}
+"""What the machine refuses and no code here can mend, and what a user can do about it."""
 
 EXAMPLES = """
   synesthete demo                                   # from nothing to a report
@@ -23,21 +32,34 @@ EXAMPLES = """
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 2 wrong usage or input, 128 + signal where it was stopped."""
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"synesthete: {error}", file=sys.stderr)
         stopped = getattr(error, "signal", None)
         return 2 if stopped is None else 128 + int(stopped)
     except BrokenPipeError:
+        _give_up_output()
         return 0
     except OSError as error:
         if error.errno not in OUTSIDE:
             raise
-        print(f"synesthete: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        _give_up_output()
+        place = error.filename or "standard output"
+        print(f"synesthete: {place}: {error.strerror}; {OUTSIDE[error.errno]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("synesthete: stopped", file=sys.stderr)
         return 130
+
+
+def _give_up_output() -> None:
+    """Where standard output takes nothing more, keep Python from trying again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(argv: list[str]) -> int:

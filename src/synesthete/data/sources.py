@@ -3,18 +3,17 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
-from rich.console import Console
 
 from synesthete.data.download import AbsentError, SourceError, reason
 from synesthete.errors import UserError
+from synesthete.locks import in_turn
 
+ELSEWHERE = "set SYNESTHETE_CACHE to a directory that can be written"
 Files = dict[str, bytes]  # file name, without a folder -> content
 Failures = dict["Place", SourceError]
 
@@ -62,9 +61,16 @@ def user_directory(directory: Path | None = None) -> Path | None:
 
 
 def cache_directory(cache: Path | None = None) -> Path:
-    """Return the cache: the argument, else SYNESTHETE_CACHE, else the platform's usual place."""
-    named = cache or os.environ.get("SYNESTHETE_CACHE") or user_cache_dir("synesthete")
-    return Path(named).expanduser()
+    """Return the cache: the argument, else SYNESTHETE_CACHE, else the platform's usual place.
+
+    Raises:
+        UserError: none is named, and the user has no home.
+    """
+    try:
+        named = cache or os.environ.get("SYNESTHETE_CACHE") or user_cache_dir("synesthete")
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no cache, as this user has no home directory; {ELSEWHERE}") from error
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -170,8 +176,7 @@ def _fetch(
     """Look in the cache again, now alone, then in the far places; keep what they give."""
     store = Path(cached.detail)
     try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(FileLock(f"{store}.lock")):
+        with in_turn(store, "fetching this"):
             found = _first([cached], data, failed)
             if found is None and (found := _first(far, data, failed)):
                 _keep(found[1], store)
@@ -179,20 +184,6 @@ def _fetch(
     except OSError as error:
         failed[cached] = SourceError(f"cannot be written to: {reason(error)}")
         return None
-
-
-@contextmanager
-def _alone(lock: FileLock) -> Iterator[None]:
-    """Hold a lock between processes, and say so when that means waiting."""
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        Console(stderr=True).print("Another process is fetching this; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _keep(files: Files, store: Path) -> None:
