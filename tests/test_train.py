@@ -69,7 +69,7 @@ class Target:
 
 
 def targets(value: float = 0.0) -> object:
-    def stream(start: int) -> Iterator[Target]:
+    def stream(start: int, reader: int) -> Iterator[Target]:
         while True:
             yield Target(value)
 

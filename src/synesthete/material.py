@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
+
 from synesthete.data import fsdd, labels, mix, mnist, speech, storage
 from synesthete.data.alignment import Alignment
 from synesthete.data.fsdd import Recordings
@@ -56,7 +58,10 @@ def default(config: MixConfig) -> Path:
     name = re.sub(r"[^\w-]", "-", "-".join(part for part in parts if part))
     folder = cache_directory() / "pairs" / f"mix-{name}"
     if not (folder / storage.HEADER).is_file():
-        _build(spoken, config, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):  # torchrun's processes come here at once
+            if not (folder / storage.HEADER).is_file():
+                _build(spoken, config, folder)
     return folder
 
 

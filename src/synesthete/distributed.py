@@ -1,0 +1,125 @@
+"""Several processes that train one model: who does what, and what they agree on."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
+from torch import distributed as dist
+
+from synesthete import torchrun
+from synesthete.errors import SharedError, UserError
+
+T = TypeVar("T")
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others, such as for the first to write a checkpoint."""
+
+
+class Lost(UserError):
+    """Another process of the run is gone, or has been silent for `TIMEOUT`."""
+
+
+def join() -> None:
+    """Meet the other processes, where torchrun started several; later calls do nothing."""
+    if torchrun.world() > 1 and not dist.is_initialized():
+        dist.init_process_group(timeout=TIMEOUT)  # gloo for what is in memory, NCCL for GPUs
+
+
+def engine(precision: str, phases: int = 1) -> Fabric:
+    """Fabric on this process's device, averaging gradients over all processes.
+
+    `phases`: of the model; with several, a step leaves the others' parameters without gradients.
+    """
+    if torchrun.world() == 1:
+        return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
+    here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise SharedError(f"torchrun started {here} processes here for {gpus} GPUs; start {gpus}")
+    # `buffers` below averages them; DDP would take the first process's.
+    strategy = DDPStrategy(
+        timeout=TIMEOUT, broadcast_buffers=False, find_unused_parameters=phases > 1
+    )
+    fabric = Fabric(
+        accelerator="cuda" if gpus else "cpu",
+        devices=here,
+        num_nodes=torchrun.world() // here,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def own(readers: int) -> range:
+    """The readers whose share of each batch is this process's work.
+
+    Raises:
+        SharedError: the processes cannot divide them evenly.
+    """
+    world = torchrun.world()
+    if readers % world:
+        raise SharedError(
+            f"training.readers is {readers}, no multiple of torchrun's {world} processes; add "
+            f"--training.readers {world}, or start as many processes as divide {readers}"
+        )
+    each = readers // world
+    return range(torchrun.rank() * each, (torchrun.rank() + 1) * each)
+
+
+def first(act: Callable[[], T]) -> T:
+    """What `act` gives the first process, for all: the others wait, and share its `UserError`."""
+    if torchrun.world() == 1:
+        return act()
+    told: list[Any] = [None, None]
+    if torchrun.rank() == 0:
+        try:
+            told[0] = act()
+        except UserError as error:
+            told[1] = str(error)
+    dist.broadcast_object_list(told)
+    if told[1] is not None:
+        raise SharedError(told[1])
+    result: T = told[0]
+    return result
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of each of `values` over the processes."""
+    if torchrun.world() == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / torchrun.world()
+
+
+def most(number: int) -> int:
+    """The largest of the processes' numbers."""
+    if torchrun.world() == 1:
+        return number
+    found = torch.tensor(number)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
+@contextmanager
+def company() -> Iterator[None]:
+    """Say plainly that another process was lost, where the block could not go on without it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if torchrun.world() == 1 or not _of_the_network(error):
+            raise
+        raise Lost(
+            f"process {torchrun.rank()} lost another process of this run; once that one's trouble "
+            "is mended, the same command with --resume goes on from the last checkpoint"
+        ) from error
+
+
+def _of_the_network(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
