@@ -41,10 +41,7 @@ def engine(precision: str, phases: int = 1) -> Fabric:
     here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if 0 < gpus < here:
         raise SharedError(f"torchrun started {here} processes here for {gpus} GPUs; start {gpus}")
-    # `buffers` below averages them; DDP would take the first process's.
-    strategy = DDPStrategy(
-        timeout=TIMEOUT, broadcast_buffers=False, find_unused_parameters=phases > 1
-    )
+    strategy = DDPStrategy(find_unused_parameters=phases > 1)
     fabric = Fabric(
         accelerator="cuda" if gpus else "cpu",
         devices=here,
