@@ -182,7 +182,7 @@ def test_processes_that_cannot_share_the_readers_are_told_what_to_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started_by_torchrun(monkeypatch, 0, 4)
-    with pytest.raises(SharedError, match=r"readers is 6, .*4 processes; add --training.readers 4"):
+    with pytest.raises(SharedError, match=r"readers is 6, .*4 processes; add --readers 4"):
         distributed.own(6)
 
 

@@ -63,7 +63,7 @@ def own(readers: int) -> range:
     if readers % world:
         raise SharedError(
             f"training.readers is {readers}, no multiple of torchrun's {world} processes; add "
-            f"--training.readers {world}, or start as many processes as divide {readers}"
+            f"--readers {world}, or start as many processes as divide {readers}"
         )
     each = readers // world
     return range(torchrun.rank() * each, (torchrun.rank() + 1) * each)
