@@ -1,6 +1,7 @@
 """Several processes that train one model: who does what, and what they agree on."""
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,9 +27,42 @@ class Lost(UserError):
 
 
 def join() -> None:
-    """Meet the other processes, where torchrun started several; later calls do nothing."""
-    if torchrun.world() > 1 and not dist.is_initialized():
-        dist.init_process_group(timeout=TIMEOUT)  # gloo for what is in memory, NCCL for GPUs
+    """Meet the other processes, where torchrun started several; later calls do nothing.
+
+    Raises:
+        Lost: they did not come.
+    """
+    if torchrun.world() == 1 or dist.is_initialized():
+        return
+    store, rank, world = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    store = dist.PrefixStore(_meeting(store, rank, world), store)
+    # Without a backend named: gloo for what is in memory, NCCL for what is on GPUs.
+    dist.init_process_group(store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+
+
+def _meeting(store: dist.Store, rank: int, world: int) -> str:
+    """A name that the processes of this start of the run agree on, and no earlier start had.
+
+    torchrun's store outlives the processes that it starts anew, and with it the addresses of the
+    lost ones. So the first process calls out a fresh name, and waits until each of the others has
+    answered; these believe a name once the first has acknowledged their own answer to it.
+    """
+    own = uuid.uuid4().hex
+    if rank == 0:
+        store.set("meeting", own)
+        for other in range(1, world):
+            answer = store.get(f"{own}/{other}").decode()
+            store.set(f"{own}/{other}/{answer}", "")
+        return own
+    for _ in range(int(TIMEOUT.total_seconds())):
+        name = store.get("meeting").decode()
+        store.set(f"{name}/{rank}", own)
+        try:
+            store.wait([f"{name}/{rank}/{own}"], timedelta(seconds=1))
+        except dist.DistStoreError:  # not yet, or an earlier start's name
+            continue
+        return name
+    raise Lost(_lost(rank))
 
 
 def engine(precision: str, phases: int = 1) -> Fabric:
@@ -112,10 +146,14 @@ def company() -> Iterator[None]:
     except RuntimeError as error:
         if torchrun.world() == 1 or not _of_the_network(error):
             raise
-        raise Lost(
-            f"process {torchrun.rank()} lost another process of this run; once that one's trouble "
-            "is mended, the same command with --resume goes on from the last checkpoint"
-        ) from error
+        raise Lost(_lost(torchrun.rank())) from error
+
+
+def _lost(rank: int) -> str:
+    return (
+        f"process {rank} lost another process of this run; once that one's trouble is mended, the "
+        "same command with --resume goes on from the last checkpoint"
+    )
 
 
 def _of_the_network(error: RuntimeError) -> bool:

@@ -59,7 +59,8 @@ def run(
     identity = {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}
     distributed.join()
     distributed.own(preset.training.readers)
-    distributed.first(lambda: _claim(out, identity, resume or torchrun.restarted()))
+    restarted = distributed.most(torchrun.restarted())
+    distributed.first(lambda: _claim(out, identity, resume or bool(restarted)))
     if not (out / RUN).is_file():
         raise UserError(
             f"{out}: process {torchrun.rank()} does not see what the first one wrote there; "

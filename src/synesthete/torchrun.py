@@ -19,5 +19,5 @@ def world() -> int:
 
 
 def restarted() -> bool:
-    """Whether torchrun started the run anew because a process of it was lost."""
+    """Whether torchrun started this host's processes anew because one of them was lost."""
     return launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
