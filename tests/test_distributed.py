@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+import plain
 from synesthete import artefact, checkpoint, cli, distributed
 from synesthete.data import storage, toy
 from synesthete.errors import SharedError
@@ -26,6 +28,8 @@ PRESETS = {
     "--images-per-recording 2",
     "vae-gan": "--steps 4 --images-per-recording 2",
 }
+
+CLI = ("-m", "synesthete.cli")
 
 TROUBLED = """
 import os, sys, threading, time
@@ -58,42 +62,52 @@ def command(out: Path, pairs: Path, preset: str = "archetype", *more: str) -> li
 
 
 def together(
-    arguments: list[str], *options: str, trouble: int | None = None, timeout: float = 200
+    arguments: list[str], *options: str, trouble: int | None = None, program: Sequence[str] = CLI
 ) -> subprocess.CompletedProcess[str]:
-    """Two processes of `synesthete`, by torchrun; its end, however it ends."""
+    """Two processes of `program`, by torchrun; its end, however it ends."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if trouble is None:
-        program = ["-m", "synesthete.cli"]
-    else:
+    if trouble is not None:
         script = Path(arguments[arguments.index("--out") + 1]).with_suffix(".py")
         script.write_text(TROUBLED, encoding="utf-8")
         program, environment["TROUBLE"] = [str(script)], str(int(trouble))
     return subprocess.run(
         [sys.executable, *torchrun, *program, *arguments],
-        capture_output=True, text=True, check=False, timeout=timeout, env=environment,
+        capture_output=True, text=True, check=False, timeout=250, env=environment,
     )  # fmt: skip
 
 
 def assert_same_run(one: Path, other: Path) -> None:
     """The same losses at the same steps, and the same weights, to float32's accuracy."""
-    logs = [read_log(out) for out in (one, other)]
-    assert len(logs[0]) == len(logs[1]) > 0
-    for a, b in zip(*logs, strict=True):
-        wanted = {name: pytest.approx(value, rel=1e-4) for name, value in a.items()}
-        assert b == wanted | {"seconds": b["seconds"]}
+    assert_same_logs(one, other)
     weights = [load_file(out / artefact.WEIGHTS) for out in (one, other)]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("preset", [
-    "archetype",
-    pytest.param("flow", marks=pytest.mark.slow),
-    pytest.param("vae-gan", marks=pytest.mark.slow),
-])  # fmt: skip
-def test_two_processes_follow_one(preset: str, tmp_path: Path, pairs: Path) -> None:
-    """Batch norm, dropout, averaged weights, several phases: nothing depends on the processes."""
+def assert_same_logs(one: Path, other: Path) -> None:
+    logs = [read_log(out) for out in (one, other)]
+    assert len(logs[0]) == len(logs[1]) > 0
+    for a, b in zip(*logs, strict=True):
+        wanted = {name: pytest.approx(value, rel=1e-4) for name, value in a.items()}
+        assert b == wanted | {"seconds": b["seconds"]}
+
+
+def test_two_processes_follow_one_with_two_readers_each(tmp_path: Path) -> None:
+    """Accumulated, then averaged: the losses and the averaged weights, on both processes."""
+    wanted = plain.main(tmp_path / "one").state_dict()
+    done = together([str(tmp_path / "two")], program=[plain.__file__])
+    assert done.returncode == 0, done.stderr
+    assert_same_logs(tmp_path / "one", tmp_path / "two")
+    for rank in range(2):
+        found = load_file(tmp_path / "two" / f"process-{rank}.safetensors")
+        torch.testing.assert_close(found, dict(wanted), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_command_in_two_processes_follows_one(preset: str, tmp_path: Path, pairs: Path) -> None:
+    """Batch norm, dropout, several phases: nothing depends on the processes."""
     assert cli.main(command(tmp_path / "one", pairs, preset)) == 0
     done = together(command(tmp_path / "two", pairs, preset))
     assert done.returncode == 0, done.stderr
@@ -163,13 +177,13 @@ def test_what_all_processes_refuse_the_first_tells(tmp_path: Path, pairs: Path) 
 
 def test_processes_meet_by_a_name_that_no_earlier_start_of_theirs_had() -> None:
     """torchrun's store outlives its processes; whoever of them comes first, they agree."""
-    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     names: list[str] = []
     for order in ([0, 1, 2], [1, 0, 2], [2, 1, 0]):
         with ThreadPoolExecutor() as pool:
             found = []
             for rank in order:
-                client = dist.TCPStore("localhost", store.port, wait_for_workers=False)
+                client = TCPStore("localhost", store.port, wait_for_workers=False)
                 found.append(pool.submit(distributed._meeting, client, rank, 3))
                 time.sleep(0.1)
         (name,) = {each.result() for each in found}

@@ -12,6 +12,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from synesthete import torchrun
 from synesthete.errors import SharedError, UserError
@@ -34,13 +36,13 @@ def join() -> None:
     """
     if torchrun.world() == 1 or dist.is_initialized():
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=TIMEOUT))
-    store = dist.PrefixStore(_meeting(store, rank, world), store)
+    store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))
+    store = PrefixStore(_meeting(store, rank, world), store)
     # Without a backend named: gloo for what is in memory, NCCL for what is on GPUs.
     dist.init_process_group(store=store, rank=rank, world_size=world, timeout=TIMEOUT)
 
 
-def _meeting(store: dist.Store, rank: int, world: int) -> str:
+def _meeting(store: Store, rank: int, world: int) -> str:
     """A name that the processes of this start of the run agree on, and no earlier start had.
 
     torchrun's store outlives the processes that it starts anew, and with it the addresses of the
@@ -74,7 +76,7 @@ def engine(precision: str, phases: int = 1) -> Fabric:
         return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
     here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if 0 < gpus < here:
-        raise SharedError(f"torchrun started {here} processes here for {gpus} GPUs; start {gpus}")
+        raise UserError(f"torchrun started {here} processes here for {gpus} GPUs; start {gpus}")
     strategy = DDPStrategy(find_unused_parameters=phases > 1)
     fabric = Fabric(
         accelerator="cuda" if gpus else "cpu",

@@ -180,8 +180,8 @@ def train(
             progress.advance(note=f"loss {step.losses[_total(step.losses)]:.4g}")
             if log is not None:
                 log.write(step)
-            if log is not None and watch is not None:
-                watch(step, state.result)
+                if watch is not None:
+                    watch(step, state.result)
             stopped = distributed.most(received[0] if received else 0)
             if stopped or step.number % config.checkpoint_every == 0 or step.number == config.steps:
                 _check_weights(state, config)
