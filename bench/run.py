@@ -165,7 +165,7 @@ def step(preset: str, precision: str, recordings: int = 128) -> tuple[float, flo
         torch.rand(recordings, 1, 48, 48), torch.rand(128, 1, 28, 28),
         torch.arange(128) % recordings, torch.ones(128),
     )  # fmt: skip
-    fitted = train.fit(state, lambda _: iter([batch] * 5), recipe.training, fabric, 0)
+    fitted = train.fit(state, lambda _, __: iter([batch] * 5), recipe.training, fabric, 0)
     next(fitted)
     with FlopCounterMode(display=False) as counter:
         next(fitted)

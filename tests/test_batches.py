@@ -55,6 +55,35 @@ def test_an_epoch_visits_each_sample_once_and_epochs_differ(
 
 
 @settings(max_examples=30, deadline=None)
+@given(st.integers(1, 23), st.integers(1, 3), st.integers(1, 4), st.integers(0, 5))
+def test_readers_share_the_batch_that_one_would_read(
+    edges: int, share: int, readers: int, start: int
+) -> None:
+    """Each in order its own samples, whoever else reads; each with random numbers of its own."""
+    source, size = numbered(edges), share * readers
+    whole = next(batches.batches(source, size, PLAIN, 1, start))
+    shares = [
+        next(batches.batches(source, size, PLAIN, 1, start, reader, readers))
+        for reader in range(readers)
+    ]
+    assert {len(found.weight) for found in shares} == {share}
+    assert torch.equal(torch.cat([found.weight for found in shares]), whole.weight)
+    assert torch.equal(torch.cat([found.image for found in shares]), whole.image)
+
+
+def test_each_reader_augments_by_random_numbers_of_its_own() -> None:
+    """One recording, heard by all: no two readers vary it alike, and each always does so."""
+    source = numbered(1, recordings=1)
+    source.audio.copy_(torch.rand(source.audio.shape, generator=batches.generator(1)))
+    heard = [
+        next(batches.batches(source, 4, VARIED, 1, 2, reader, readers)).audio
+        for reader, readers in [(0, 1), (0, 4), (1, 4), (2, 4), (3, 4), (3, 4)]
+    ]
+    assert torch.equal(heard[4], heard[5])
+    assert not any(torch.equal(a, b) for i, a in enumerate(heard[:5]) for b in heard[:i])
+
+
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.integers(0, 5))
 def test_a_recording_s_images_come_together_and_none_is_left_out(
     edges: int, recordings: int, together: int, seed: int

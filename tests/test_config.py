@@ -53,6 +53,9 @@ def test_a_missing_key_and_a_wrong_type_are_named() -> None:
         {"learning_rate": 0.0},
         {"batch_size": -1},
         {"first_phase_steps": 6},
+        {"readers": 0},
+        {"batch_size": 8, "readers": 3},
+        {"batch_size": 8, "readers": 4, "images_per_recording": 4, "objective": "pairs"},
     ],
 )
 def test_values_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:

@@ -13,7 +13,8 @@ from tiny import tone
 ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
-    ("errors", "files", "pixels", "progress", "tables", "__init__", "data"),
+    ("errors", "files", "pixels", "tables", "torchrun", "__init__", "data"),
+    ("progress",),
     (
         "hub",
         "locks",
@@ -44,7 +45,7 @@ LAYERS = (
     ("families",),
     ("family",),
     ("families.*",),
-    ("checkpoint",),
+    ("checkpoint", "distributed"),
     ("train",),
     ("artefact", "judges", "metrics.shapes"),
     ("metrics.*",),
@@ -75,7 +76,7 @@ LAYERS = (
 TRAINING = (
     "data.alignment data.content data.shards data.tables data.storage data.batches data.augment "
     "data.degrade data.scenes config nets deck losses family families families.* checkpoint "
-    "train artefact runs"
+    "torchrun distributed train artefact runs"
 ).split()
 """What touches a model while it is being trained."""
 

@@ -20,6 +20,7 @@ from synesthete import artefact, checkpoint, config, runs
 from synesthete.config import Preset, TrainingConfig
 from synesthete.data import storage, toy
 from synesthete.data.alignment import Alignment
+from synesthete.data.batches import generator
 from synesthete.data.labels import Labels
 from synesthete.errors import UserError
 from synesthete.family import Family
@@ -69,7 +70,7 @@ class Target:
 
 
 def targets(value: float = 0.0) -> object:
-    def stream(start: int) -> Iterator[Target]:
+    def stream(start: int, reader: int) -> Iterator[Target]:
         while True:
             yield Target(value)
 
@@ -135,9 +136,144 @@ def test_averaged_weights_are_the_exponential_mean_of_the_steps(tmp_path: Path) 
     assert next(raw.parameters()).item() == seen[-1]
 
 
+def until(last: int, then: float) -> object:
+    """Targets of 0 up to step `last`, then others."""
+
+    def stream(start: int, reader: int) -> Iterator[Target]:
+        for step in itertools.count(start):
+            yield Target(0.0 if step < last else then)
+
+    return stream
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Diverged, match="learning_rate"):
-        train(Line(), targets(float("nan")), TrainingConfig(5), tmp_path, seed=0)  # type: ignore[arg-type]
+    settings = TrainingConfig(9, learning_rate=0.1, checkpoint_every=2)
+    with pytest.raises(Diverged, match=r"at step 6 .*lower training.learning_rate \(now 0.1\)"):
+        train(Line(), until(5, float("nan")), settings, tmp_path, seed=0)  # type: ignore[arg-type]
+    assert_last_checkpoint_is_that_of_step(4, tmp_path)
+
+
+@pytest.mark.parametrize("steps", [6, 7], ids=["at a checkpoint", "at the end"])
+def test_weights_that_are_not_finite_are_not_kept(steps: int, tmp_path: Path) -> None:
+    """A finite loss may have a gradient that is not."""
+    settings = TrainingConfig(steps, learning_rate=0.1, checkpoint_every=3)
+    with pytest.raises(Diverged, match=f"weights are no longer finite after step {steps}"):
+        train(Spoilt(steps), targets(), settings, tmp_path, seed=0)  # type: ignore[arg-type]
+    assert_last_checkpoint_is_that_of_step(3 if steps == 6 else 6, tmp_path)
+
+
+def assert_last_checkpoint_is_that_of_step(number: int, out: Path) -> None:
+    """It can be gone on from, and its weights are those of a run that ended there."""
+    newest = checkpoint.latest(out / "checkpoints")
+    assert newest is not None
+    assert newest.name == f"step-{number:08d}"
+    settings = TrainingConfig(number, learning_rate=0.1)
+    whole = train(Line(), targets(), settings, out / "whole", seed=0)  # type: ignore[arg-type]
+    found = train(Line(), targets(), settings, out, seed=0)  # type: ignore[arg-type]
+    assert torch.equal(next(found.parameters()), next(whole.parameters()))
+
+
+class Spoilt(Line):
+    """A line whose gradient at step `last` is not a number, although its loss is."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last, self.step = last, 0
+
+    def losses(self, batch: "Target", phase: str, rng: torch.Generator) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        self.step += 1
+        loss = super().losses(batch, phase, rng)["loss"]
+        if self.step == self.last:
+            loss = loss + (loss - loss).sqrt()  # 0, whose slope there is infinite
+        return {"loss": loss}
+
+
+class Normed(Family):
+    """A parameter, and the running average of what it is shown."""
+
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("layer", "norm")}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1, bias=False)
+        self.norm = torch.nn.BatchNorm1d(1, momentum=0.5)
+
+    def losses(self, batch: "Target", phase: str, rng: torch.Generator) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        shown = torch.tensor([[batch.value - 1], [batch.value + 1]])
+        return {"loss": (self.layer(self.norm(shown)) - batch.value).square().mean()}
+
+
+def read_by(values: Mapping[int, float]) -> object:
+    """Targets by reader."""
+
+    def stream(start: int, reader: int) -> Iterator[Target]:
+        while True:
+            yield Target(values[reader])
+
+    return stream
+
+
+def test_running_averages_are_the_mean_of_what_each_reader_makes_of_them(tmp_path: Path) -> None:
+    settings = TrainingConfig(2, batch_size=4, readers=2)
+    model = train(Normed(), read_by({0: 2.0, 1: 6.0}), settings, tmp_path, seed=0)  # type: ignore[arg-type]
+    assert isinstance(model, Normed)
+    assert model.norm.running_mean is not None
+    assert model.norm.num_batches_tracked is not None
+    after_one = (1.0 + 3.0) / 2
+    after_two = ((after_one + 2) / 2 + (after_one + 6) / 2) / 2
+    assert model.norm.running_mean.item() == pytest.approx(after_two)
+    assert model.norm.num_batches_tracked.item() == 2
+
+
+def test_a_step_of_several_readers_is_that_of_their_mean_loss(tmp_path: Path) -> None:
+    """Mean of (2 - v)² over v in 1, 2, 6; the gradient of which Adam's first step takes the sign,
+    and the second its size."""
+    parameter = torch.tensor(2.0, requires_grad=True)
+    adam, shown = torch.optim.Adam([parameter], lr=0.1), torch.tensor([1.0, 2.0, 6.0])
+    wanted = []
+    for _ in range(3):
+        adam.zero_grad()
+        loss = (parameter - shown).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        wanted.append(loss.item())
+    found: list[float] = []
+    model = train(
+        Line(),
+        read_by({0: 1.0, 1: 2.0, 2: 6.0}),  # type: ignore[arg-type]
+        TrainingConfig(3, batch_size=6, readers=3, learning_rate=0.1),
+        tmp_path,
+        seed=0,
+        watch=lambda step, _: found.append(step.losses["loss"]),
+    )
+    assert found == pytest.approx(wanted)
+    torch.testing.assert_close(next(model.parameters()).detach().squeeze(), parameter.detach())
+
+
+class Drawn(Line):
+    """A line towards random numbers, which it notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def losses(self, batch: "Target", phase: str, rng: torch.Generator) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        aim = torch.rand(1, generator=rng)
+        self.seen += [aim.item()]
+        assert torch.rand(1) == aim  # what dropout would read
+        return {"loss": (self.layer(torch.ones(1)) - aim).square().sum()}
+
+
+def test_each_reader_draws_random_numbers_of_its_own(tmp_path: Path) -> None:
+    runs_of = {}
+    for readers in (1, 2, 4):
+        model = Drawn()
+        settings = TrainingConfig(2, batch_size=4, readers=readers)
+        train(model, targets(), settings, tmp_path / str(readers), seed=0)  # type: ignore[arg-type]
+        assert len(set(model.seen)) == len(model.seen) == 2 * readers
+        runs_of[readers] = model.seen
+    assert runs_of[4][:2] == runs_of[2][:2]
+    assert runs_of[1][0] == torch.rand(1, generator=generator(0, 0, 0)).item()
 
 
 def test_the_cosine_schedule_warms_up_and_ends_at_zero() -> None:
@@ -242,6 +378,22 @@ def test_a_run_folder_keeps_to_one_recipe_seed_and_data_set(
     (tmp_path / "mine" / "thesis.tex").write_text("dear to me")
     with pytest.raises(UserError, match="not empty"):
         run(tmp_path / "mine", toy_world)
+
+
+def test_a_run_of_before_readers_goes_on(
+    tmp_path: Path, toy_world: tuple[Alignment, Labels]
+) -> None:
+    """A key that its record lacks has its default, and is no other recipe."""
+    run(tmp_path, toy_world)
+    record = json.loads((tmp_path / runs.RUN).read_text())
+    del record["preset"]["training"]["readers"]
+    (tmp_path / runs.RUN).write_text(json.dumps(record))
+    run(tmp_path, toy_world, resume=True)
+    with pytest.raises(UserError, match="another recipe, seed or data"):
+        run(tmp_path, toy_world, preset(readers=2), resume=True)
+    (tmp_path / runs.RUN).write_text("[]")
+    with pytest.raises(UserError, match="cannot be read"):
+        run(tmp_path, toy_world, resume=True)
 
 
 def test_only_the_newest_checkpoints_stay(

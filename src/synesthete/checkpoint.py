@@ -49,11 +49,11 @@ def latest(folder: Path) -> Path | None:
     return steps[-1] if steps else None
 
 
-def resume(state: "State", folder: Path) -> None:
-    """Bring `state` to the newest checkpoint in `folder` that is whole; none there changes nothing.
+def resume(state: "State", folder: Path) -> Path | None:
+    """Bring `state` to the newest checkpoint in `folder` that is whole, and return it.
 
-    One that is damaged is told and passed over: the steps since the one before it are done again,
-    to the same end. What killed processes left in `folder` is removed.
+    None there changes nothing. One that is damaged is told and passed over: the steps since the one
+    before it are done again, to the same end. What killed processes left in `folder` is removed.
 
     Raises:
         UserError: none of those there can be read.
@@ -70,10 +70,11 @@ def resume(state: "State", folder: Path) -> None:
         for fault in faults:
             told = f"{fault}; going on from {source.name}"
             console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        return
+        return source
     if faults:
         advice = f"train into another --out, or delete {folder.parent} to start over"
         raise UserError("; ".join((*faults, advice)))
+    return None
 
 
 def restore(state: "State", source: Path) -> None:

@@ -41,6 +41,10 @@ class TrainingConfig:
     after them leaves it as it is. 0: all steps."""
     batch_size: int = 128
     """Edges (`objective = "pairs"`) or recordings (`"grouped"`) a step, over all processes."""
+    readers: int = 1
+    """Equal shares that a batch is read and computed in, each with random numbers of its own, their
+    gradients averaged; they are dealt among the processes that torchrun started. Batch norm and
+    contrastive losses see a share at a time."""
     objective: str = "grouped"
     """`"pairs"`: each edge is a sample. `"grouped"`: each recording meets the mean of its images,
     weighted by how many they are; the same expected gradient without the sampling noise."""
@@ -64,7 +68,8 @@ class TrainingConfig:
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "images_per_recording"):
+        counts = ("steps", "batch_size", "readers", "checkpoint_every", "images_per_recording")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}, wanted 1 or more")
         if not 0 <= self.first_phase_steps <= self.steps:
@@ -75,10 +80,16 @@ class TrainingConfig:
         _one_of("training.objective", self.objective, ("pairs", "grouped"))
         _one_of("training.schedule", self.schedule, ("constant", "cosine"))
         _one_of("training.precision", self.precision, ("32-true", "bf16-mixed", "auto"))
-        if self.batch_size % self.images_per_recording:
+        if self.batch_size % self.readers:
             raise ConfigError(
                 f"training.batch_size is {self.batch_size}, no multiple of "
-                f"training.images_per_recording, {self.images_per_recording}"
+                f"training.readers, {self.readers}"
+            )
+        if self.batch_size // self.readers % self.images_per_recording:
+            among = f" for each of {self.readers} training.readers" if self.readers > 1 else ""
+            raise ConfigError(
+                f"training.batch_size is {self.batch_size}, no multiple of "
+                f"training.images_per_recording, {self.images_per_recording}{among}"
             )
         if self.images_per_recording > 1 and self.objective == "grouped":
             raise ConfigError(

@@ -15,6 +15,10 @@ class UserError(Exception):
         )
 
 
+class SharedError(UserError):
+    """One that every process of a run raises: the first alone tells it."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest of the known words as the end of a message; empty where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from synesthete import config
-from synesthete.data.batches import generator
+from synesthete.data.batches import generator, reader_key
 from synesthete.data.mnist import Mnist
 from synesthete.errors import UserError
 from synesthete.family import Family, Losses
@@ -187,8 +187,10 @@ def train(
     images = mnist.train_images[:TRAIN_IMAGES, None]
     labels = mnist.train_labels[:TRAIN_IMAGES]
 
-    def stream(start: int) -> Iterator[LabelledBatch]:
-        return _stream(images, labels, training.batch_size, recipe, seed, start)
+    def stream(start: int, reader: int) -> Iterator[LabelledBatch]:
+        share = training.batch_size // training.readers
+        key = reader_key(reader, training.readers)
+        return _stream(images, labels, share, recipe, seed, start, key)
 
     trained = fit(judge, stream, training, out, seed=seed, description=name)
     assert isinstance(trained, Judge)
@@ -214,7 +216,7 @@ def learn(images: NDArray[np.uint8], classes: NDArray[np.int64], count: int, out
         return judge.eval()
     recipe = Recipe(scale=0.1, shift=images.shape[2] / 20)
 
-    def stream(start: int) -> Iterator[LabelledBatch]:
+    def stream(start: int, _: int) -> Iterator[LabelledBatch]:
         return _stream(images, classes, OWN.batch_size, recipe, 0, start)
 
     trained = fit(judge, stream, OWN, out, seed=0, description="a judge of these labels")
@@ -231,11 +233,12 @@ def _stream(
     recipe: Recipe,
     seed: int,
     start: int,
+    key: tuple[int, ...] = (),
 ) -> Iterator[LabelledBatch]:
-    """Batches drawn with replacement from (seed, step), each image moved a little."""
+    """Batches drawn with replacement from (seed, step, *key), each image moved a little."""
     all_images, all_labels = torch.from_numpy(images), torch.from_numpy(labels).long()
     for step in range(start, 2**62):
-        rng = generator(seed, step)
+        rng = generator(seed, step, *key)
         rows = torch.randint(len(all_images), (size,), generator=rng)
         image = all_images[rows].float() / 255
         yield LabelledBatch(_move(image, recipe, rng), all_labels[rows])

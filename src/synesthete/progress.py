@@ -14,8 +14,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(stderr=True)
-"""Where people are told things; standard output is for results."""
+from synesthete import torchrun
+
+console = Console(stderr=True, quiet=torchrun.rank() > 0)
+"""Where people are told things, once; standard output is for results."""
 
 
 class Bar:

@@ -4,13 +4,14 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from synesthete import artefact, family
+from synesthete import artefact, config, distributed, family, torchrun
 from synesthete.artefact import Artefact
 from synesthete.config import Preset
 from synesthete.data import batches
@@ -25,6 +26,7 @@ RUN = "run.json"
 """What a run folder is the run of; resuming checks it."""
 
 
+@distributed.company()
 def run(
     preset: Preset,
     alignment: Alignment,
@@ -54,8 +56,9 @@ def run(
         UserError: `out` holds another run, one that `resume` was not given for, or one that
             another process is at.
         Interrupted: asked to stop; `resume` goes on.
+        Lost: another process of the run is gone; `resume` goes on.
     """
-    with alone(out):
+    with nullcontext() if torchrun.rank() else alone(out):
         return _run(preset, alignment, facts, out, seed, resume, command, watch)
 
 
@@ -71,7 +74,16 @@ def _run(
 ) -> Artefact:
     """`run`, now that no other process is at `out`."""
     preset = fitted(preset, alignment)
-    _claim(out, {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}, resume)
+    identity = {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}
+    distributed.join()
+    distributed.own(preset.training.readers)
+    restarted = distributed.most(torchrun.restarted())
+    distributed.first(lambda: _claim(out, identity, resume or bool(restarted)))
+    if not (out / RUN).is_file():
+        raise UserError(
+            f"{out}: process {torchrun.rank()} does not see what the first one wrote there; "
+            "choose an --out on a disk that all hosts share"
+        )
     if (out / artefact.CONFIG).is_file():
         return artefact.read(str(out))
     side = alignment.subset("train")
@@ -81,15 +93,14 @@ def _run(
     shapes = Shapes((1, *source.audio.shape[2:]), tuple(alignment.images.shape[1:]))
     torch.manual_seed(seed)
     model = family.from_preset(preset, shapes)
-    config = preset.training
     trained = train(
-        model, stream(source, preset, seed), config, out,
+        model, stream(source, preset, seed), preset.training, out,
         seed=seed, description=preset.name, watch=watch,
     )  # fmt: skip
     log = read_log(out)
     happened = {
         "seed": seed,
-        "steps": config.steps,
+        "steps": preset.training.steps,
         "seconds": log[-1]["seconds"] if log else 0.0,
         "command": command,
         "finished": time.strftime("%Y-%m-%d"),
@@ -97,7 +108,8 @@ def _run(
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
     }
-    artefact.write(Artefact(trained, preset, shapes, happened, facts), out)
+    made = Artefact(trained, preset, shapes, happened, facts)
+    distributed.first(lambda: artefact.write(made, out))
     return artefact.read(str(out))
 
 
@@ -109,11 +121,18 @@ def fitted(preset: Preset, alignment: Alignment) -> Preset:
 
 def stream(
     source: batches.Samples, preset: Preset, seed: int
-) -> Callable[[int], Iterator[batches.Batch]]:
-    """The batches of a preset's training, from a given step on."""
-    config = preset.training
-    return lambda start: batches.batches(
-        source, config.batch_size, preset.augmentation, seed, start, config.images_per_recording
+) -> Callable[[int, int], Iterator[batches.Batch]]:
+    """From a step on, a reader's share of the batches of a preset's training."""
+    training = preset.training
+    return lambda start, reader: batches.batches(
+        source,
+        training.batch_size,
+        preset.augmentation,
+        seed,
+        start,
+        reader,
+        training.readers,
+        training.images_per_recording,
     )
 
 
@@ -129,7 +148,8 @@ def _claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
         return
     try:
         found = read_json(path)
-    except (OSError, ValueError) as error:
+        found["preset"] = config.from_table(found["preset"]).to_dict()  # may lack newer keys
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}: cannot be read ({error}); choose another --out") from error
     if found != identity:
         raise UserError(

@@ -5,9 +5,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +18,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
-from synesthete import checkpoint
+from synesthete import checkpoint, distributed, torchrun
 from synesthete.config import TrainingConfig
-from synesthete.data.batches import generator
-from synesthete.errors import UserError
-from synesthete.family import Family
+from synesthete.data.batches import generator, reader_key
+from synesthete.errors import SharedError
+from synesthete.family import Family, Losses
 from synesthete.files import naming, whole_file
 from synesthete.progress import bar
 
@@ -37,7 +38,7 @@ class Movable(Protocol):
         """The batch on `device`."""
 
 
-class Interrupted(UserError):
+class Interrupted(SharedError):
     """The run was asked to stop (Ctrl-C, SIGTERM) and can be resumed; `signal` says by what."""
 
     def __init__(self, message: str, number: int) -> None:
@@ -45,8 +46,8 @@ class Interrupted(UserError):
         self.signal = number
 
 
-class Diverged(UserError):
-    """A loss became infinite or not a number."""
+class Diverged(SharedError):
+    """A loss or the weights became infinite or not a number."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class State:
     average: AveragedModel | None = None
     step: int = 0
     forward: Any = field(default=None, repr=False)
-    """The model as Fabric wraps it: precision, devices, gradient synchronisation."""
+    """`Asked` as Fabric wraps it: precision, devices, gradient synchronisation."""
 
     @property
     def result(self) -> Family:
@@ -78,6 +79,19 @@ class State:
         module = self.model if self.average is None else self.average.module
         assert isinstance(module, Family)
         return module
+
+
+class Asked(nn.Module):
+    """Losses as the output of a module, which is all that DDP takes note of."""
+
+    def __init__(self, model: Family) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ask: Callable[[Family], Losses]) -> Losses:
+        """What `ask` gets from the model; gradients flow from `"loss"` alone."""
+        losses = ask(self.model)
+        return {name: x if name == "loss" else x.detach() for name, x in losses.items()}
 
 
 def prepare(model: Family, config: TrainingConfig, fabric: Fabric) -> State:
@@ -94,41 +108,45 @@ def prepare(model: Family, config: TrainingConfig, fabric: Fabric) -> State:
     }
     average = None
     if config.ema:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
-    forward, *wrapped = fabric.setup(model, *optimizers.values())
-    forward.mark_forward_method("losses")
+        average = AveragedModel(model, fabric.device, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
+    forward, *wrapped = fabric.setup(Asked(model), *optimizers.values())
     wrapped_by_phase = dict(zip(optimizers, wrapped, strict=True))
     return State(model, wrapped_by_phase, average, forward=forward)
 
 
 def fit(
     state: State,
-    batches: Callable[[int], Iterator[Movable]],
+    batches: Callable[[int, int], Iterator[Movable]],
     config: TrainingConfig,
     fabric: Fabric,
     seed: int,
 ) -> Iterator[Step]:
-    """Train to `config.steps`, yielding after each step; `batches(s)` starts at step s.
+    """Train to `config.steps`, yielding after each step.
 
-    Every random number of step s is drawn from (seed, s), so stopping and resuming changes
-    nothing. The order within a step is that of the model's `phases`.
+    `batches(s, r)` gives reader r's share of the batch of step s, then of those that follow.
+    Every random number of step s is drawn from (seed, s), with several readers from (seed, s, r),
+    so neither stopping and resuming nor the number of processes that the readers are dealt among
+    changes anything. The order within a step is that of the model's `phases`.
 
     Raises:
         Diverged: a loss is no longer finite.
+        SharedError: the processes cannot divide the readers evenly.
     """
     started = time.perf_counter()
     state.model.train()
-    for batch in batches(state.step):
+    readers = distributed.own(config.readers)
+    for shares in zip(*(batches(state.step, reader) for reader in readers), strict=True):
         if state.step >= config.steps:
             return
-        losses = _step(state, batch.to(fabric.device), config, fabric, seed)
+        here = {r: share.to(fabric.device) for r, share in zip(readers, shares, strict=True)}
+        losses = _step(state, here, config, fabric, seed)
         state.step += 1
         yield Step(state.step, losses, time.perf_counter() - started)
 
 
 def train(
     model: Family,
-    batches: Callable[[int], Iterator[Movable]],
+    batches: Callable[[int, int], Iterator[Movable]],
     config: TrainingConfig,
     out: Path,
     *,
@@ -138,38 +156,45 @@ def train(
 ) -> Family:
     """Fit `model`, with checkpoints, logs and a progress bar in `out`; go on where it stopped.
 
-    `watch` is called after each step with the weights worth keeping so far.
+    `watch` is called after each step with the weights worth keeping so far. Of several processes
+    the first alone writes, shows and watches; asked to stop, all do so after the same step.
 
     Returns:
         The trained model (averaged weights where the configuration asks for them), in eval mode.
 
     Raises:
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint of the last whole step on disk.
+        Diverged: a loss or the weights are no longer finite; the checkpoints on disk are.
     """
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision(config))  # type: ignore[arg-type]
+    distributed.join()
+    fabric = distributed.engine(precision(config), len(model.phases))
     state = prepare(model, config, fabric)
     checkpoints = out / "checkpoints"
-    checkpoint.resume(state, checkpoints)
+    found = distributed.first(lambda: checkpoint.resume(state, checkpoints))
+    if found is not None and torchrun.rank():
+        checkpoint.restore(state, found)
     with (
-        _Log(out, state.step) as log,
-        _stop_signals() as stopped,
+        nullcontext() if torchrun.rank() else _Log(out, state.step) as log,
+        _stop_signals() as received,
         bar(description, config.steps, state.step) as progress,
     ):
         for step in fit(state, batches, config, fabric, seed):
-            log.write(step)
             progress.advance(note=f"loss {step.losses[_total(step.losses)]:.4g}")
-            if watch is not None:
-                watch(step, state.result)
-            if stopped or step.number % config.checkpoint_every == 0:
+            if log is not None:
+                log.write(step)
+                if watch is not None:
+                    watch(step, state.result)
+            stopped = distributed.most(received[0] if received else 0)
+            if stopped or step.number % config.checkpoint_every == 0 or step.number == config.steps:
                 _check_weights(state, config)
-                checkpoint.save(state, checkpoints)
+            if stopped or step.number % config.checkpoint_every == 0:
+                distributed.first(lambda: checkpoint.save(state, checkpoints))
             if stopped and step.number < config.steps:
                 raise Interrupted(
                     f"stopped after step {step.number} of {config.steps}; nothing is lost: the "
                     "same command with --resume goes on (`demo` does so by itself)",
-                    stopped[0],
+                    stopped,
                 )
-    _check_weights(state, config)
     return state.result.eval()
 
 
@@ -188,32 +213,62 @@ def _diverged(what: str, config: TrainingConfig) -> Diverged:
 
 
 def _step(
-    state: State, batch: Any, config: TrainingConfig, fabric: Fabric, seed: int
+    state: State, shares: Mapping[int, Any], config: TrainingConfig, fabric: Fabric, seed: int
 ) -> dict[str, float]:
-    """One update of every phase; the losses as numbers."""
+    """One update of every phase by the shares of this process's readers; the losses as numbers."""
     logged: dict[str, float] = {}
     for index, (phase, optimizer) in enumerate(state.optimizers.items()):
         steps = (not index and config.first_phase_steps) or config.steps
         if state.step >= steps:
             continue
-        rng = generator(seed, state.step, index)
-        torch.manual_seed(rng.initial_seed())  # dropout reads the global generator
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(config.schedule, state.step, steps)
         _thaw(state.model, (phase,))
-        with fabric.autocast():  # Fabric's wrapper does so for DDP alone
-            losses = state.forward.losses(batch, phase, rng)
         optimizer.zero_grad()
-        fabric.backward(losses["loss"])
+        losses = _backward(state, shares, phase, (seed, state.step, index), config.readers, fabric)
         optimizer.step()
         prefix = f"{phase}/" if len(state.optimizers) > 1 else ""
-        logged |= {prefix + name: float(value.detach()) for name, value in losses.items()}
+        logged |= {prefix + name: value for name, value in losses.items()}
     _thaw(state.model, state.optimizers)
     if not all(math.isfinite(value) for value in logged.values()):
         raise _diverged(f"the loss is no longer finite at step {state.step + 1} ({logged})", config)
     if state.average is not None:
         state.average.update_parameters(state.model)
     return logged
+
+
+def _backward(
+    state: State,
+    shares: Mapping[int, Any],
+    phase: str,
+    key: tuple[int, ...],
+    readers: int,
+    fabric: Fabric,
+) -> dict[str, float]:
+    """Leave the gradient of all readers' mean loss in the parameters; their mean losses.
+
+    Buffers, such as batch norm's running averages, are as before the step to each reader, and
+    then the mean of what the readers made of them; counters are what each made of them.
+    """
+    buffers = list(state.model.buffers()) if readers > 1 else []
+    before, after = [x.clone() for x in buffers], []
+    found: list[Losses] = []
+    for reader, share in shares.items():
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+        rng = generator(*key, *reader_key(reader, readers))
+        torch.manual_seed(rng.initial_seed())  # dropout reads the global generator
+        with fabric.no_backward_sync(state.forward, enabled=len(found) < len(shares) - 1):
+            losses = state.forward(methodcaller("losses", share, phase, rng))
+            fabric.backward(losses["loss"] / len(shares))
+        found.append(losses)
+        after.append([x.clone() for x in buffers])
+    for buffer, *values in zip(buffers, *after, strict=True):
+        if buffer.is_floating_point():
+            buffer.copy_(distributed.mean(torch.stack(values).mean(0)))
+    rows = [[float(x.detach()) for x in losses.values()] for losses in found]
+    means = torch.tensor(rows, dtype=torch.float64).mean(0)
+    return dict(zip(found[0], distributed.mean(means).tolist(), strict=True))
 
 
 def _thaw(model: Family, phases: Iterable[str]) -> None:
@@ -258,7 +313,10 @@ def _total(losses: dict[str, float]) -> str:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that receives the first SIGINT or SIGTERM; a second one acts as usual."""
+    """A list that receives the first SIGINT or SIGTERM; a second one acts as usual.
+
+    Under torchrun it does nothing: it may be the first one again, as torchrun passes it on.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -267,7 +325,8 @@ def _stop_signals() -> Iterator[list[int]]:
 
     def remember(number: int, _: object) -> None:
         received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
+        if not torchrun.launched():
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, remember)

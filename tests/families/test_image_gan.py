@@ -70,7 +70,7 @@ def test_a_step_of_either_player_leaves_the_other_s_weights_alone() -> None:
         state.optimizers = {phase: state.optimizers[phase]}
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
 
-        def stream(_: int, batch: Batch = batch) -> Iterator[Batch]:
+        def stream(_: int, __: int, batch: Batch = batch) -> Iterator[Batch]:
             return iter([batch])
 
         assert len(list(train.fit(state, stream, training, fabric, seed=0))) == 1

@@ -215,7 +215,7 @@ def test_each_player_s_step_leaves_the_other_alone() -> None:
     for phase, optimizer in state.optimizers.items():
         optimizer.register_step_post_hook(lambda *_, phase=phase: remember(phase))
 
-    def stream(_: int) -> Iterator[Batch]:
+    def stream(_: int, __: int) -> Iterator[Batch]:
         return iter([batch])
 
     list(train.fit(state, stream, training, fabric, seed=0))

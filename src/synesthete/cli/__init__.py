@@ -4,12 +4,13 @@ import argparse
 import errno
 import os
 import sys
+import time
 from collections.abc import Sequence
 
-from synesthete import __version__
+from synesthete import __version__, torchrun
 from synesthete.cli import completion, doctor, pairs, scoring, sharing, training, using
 from synesthete.cli.options import Parser
-from synesthete.errors import UserError
+from synesthete.errors import SharedError, UserError
 
 NO_ROOM = "make room there or name another place; what was there before is untouched"
 NOT_YOURS = "name a place that you may use"
@@ -36,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except UserError as error:
-        print(f"synesthete: {error}", file=sys.stderr)
+        if isinstance(error, SharedError) and torchrun.rank():
+            time.sleep(3)  # the first tells it; torchrun ends all when one leaves
+        else:
+            print(f"synesthete: {error}", file=sys.stderr, flush=True)
         stopped = getattr(error, "signal", None)
         return 2 if stopped is None else 128 + int(stopped)
     except BrokenPipeError:
@@ -68,6 +72,8 @@ def _run(argv: list[str]) -> int:
     arguments, rest = whole.parse_known_args(argv)
     if rest and "overrides" not in arguments:
         raise UserError(f"{' '.join(rest)}: not understood; see synesthete --help")
+    if torchrun.launched() and arguments.command != "train":
+        raise SharedError(f"torchrun is for `synesthete train`; `{arguments.command}` goes without")
     arguments.argv = argv
     if rest:
         arguments.overrides = training.overrides(rest)

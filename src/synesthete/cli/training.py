@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from synesthete import torchrun
 from synesthete.cli import completion, options, show
 from synesthete.cli.options import Arguments, Commands
-from synesthete.errors import UserError
+from synesthete.errors import SharedError, UserError
 
 
 def demo(a: Arguments) -> None:
@@ -33,6 +34,8 @@ def train(a: Arguments) -> None:
     table = config.read(a.preset)
     out = a.out or Path("runs") / table["name"]
     if "judge" in table:
+        if torchrun.launched():
+            raise SharedError("a judge trains in one process; start it without torchrun")
         _train_judge(a, table, out)
         return
     from synesthete import runs
@@ -50,7 +53,8 @@ def train(a: Arguments) -> None:
         resume=a.resume,
         command=options.typed(a),
     )
-    print(out)
+    if not torchrun.rank():
+        print(out)
 
 
 def _train_judge(a: Arguments, table: dict[str, Any], out: Path) -> None:

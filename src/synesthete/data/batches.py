@@ -112,21 +112,31 @@ def batches(
     augmentation: AugmentationConfig,
     seed: int,
     start: int = 0,
+    reader: int = 0,
+    readers: int = 1,
     images_per_recording: int = 1,
 ) -> Iterator[Batch]:
-    """Endless batches from step `start` on.
+    """Endless batches from step `start` on, or one reader's equal share of each.
 
     Epochs follow each other without a seam: step s takes the samples s·B … (s+1)·B - 1 of the
-    concatenated orders, each drawn from (seed, epoch). Augmentation draws from (seed, step).
+    concatenated orders, each drawn from (seed, epoch); reader r of R has the r-th B / R of them.
+    Augmentation draws from (seed, step), with several readers from (seed, step, reader).
     With `images_per_recording` k, a recording's samples come k at a time, so that a batch of B
     images holds about B / k recordings; where k does not divide a recording's samples, its last k
     are filled up with its first.
     """
     order = _Order(source.edges[:, 0].numpy(), images_per_recording, seed)
+    share = batch_size // readers
     for step in range(start, 2**62):
-        rows = [order[position] for position in range(step * batch_size, (step + 1) * batch_size)]
-        rng = generator(seed, step)
+        begin = step * batch_size + reader * share
+        rows = [order[position] for position in range(begin, begin + share)]
+        rng = generator(seed, step, *reader_key(reader, readers))
         yield _batch(source, torch.tensor(rows), augmentation, rng)
+
+
+def reader_key(reader: int, readers: int) -> tuple[int, ...]:
+    """What a reader adds to the key of its random numbers; nothing where it is the only one."""
+    return (reader,) if readers > 1 else ()
 
 
 def generator(*key: int) -> torch.Generator:
