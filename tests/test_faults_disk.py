@@ -64,7 +64,7 @@ def test_training_stops_with_its_last_checkpoint_and_goes_on_to_the_same_weights
         ("generate digits {world}/tone.wav --npz x.npz --json", "all.json", "x.npz: "),
         pytest.param("evaluate {world}/quiet --pairs {world}/toy --json", "card.json",
                      "{world}/quiet/scorecard.json: ", marks=pytest.mark.slow),
-        pytest.param("export digits --onnx", "digits.onnx", "digits.onnx: ",
+        pytest.param("export {world}/quiet --onnx", "quiet.onnx", "quiet.onnx: ",
                      marks=pytest.mark.slow),
     ],
 )  # fmt: skip
