@@ -107,7 +107,7 @@ def no_home() -> None:
 
     for name in ("HOME", "USER", "LOGNAME", "SYNESTHETE_CACHE", "XDG_CACHE_HOME"):
         os.environ.pop(name, None)
-    pwd.getpwuid = unknown  # type: ignore[assignment]
+    pwd.getpwuid = unknown
 
 
 def clock_runs_backwards() -> None:

@@ -67,11 +67,11 @@ PAIRS = "pairs from-folder {world}/material --size 32 --test 0.3 --out"
         (PAIRS, "pairs"),
         ("generate digits {world}/tone.wav -n 2 --out", "images"),
         ("generate digits {world}/tone.wav -n 2 --npz", "all.npz"),
-        pytest.param("export digits --onnx", "digits.onnx", marks=pytest.mark.slow),
+        pytest.param("export {world}/quiet --onnx", "quiet.onnx", marks=pytest.mark.slow),
     ],
 )
 def test_a_kill_leaves_nothing_half_written_and_the_same_command_does_it_all(
-    words: str, target: str, world: Path, tmp_path: Path
+    words: str, target: str, world: Path, quiet: Path, tmp_path: Path
 ) -> None:
     argv = words.format(world=world).split()
     killed = command(*argv, target, at=tmp_path, fault=partial(before_rename, 1, die))

@@ -1,5 +1,6 @@
 """What docs/faults.md promises of a full disk: the kernel itself refuses to write, mid-command."""
 
+import resource
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from faulty import before_rename, command, full_output, no_room
 from synesthete import artefact
+from synesthete.train import LOG_EVERY, Step, _Log
 from test_faults import PAIRS, TRAIN, content, quiet, world
 
 __all__ = ["quiet", "world"]
@@ -55,6 +57,24 @@ def test_training_stops_with_its_last_checkpoint_and_goes_on_to_the_same_weights
     assert weights == (quiet / artefact.WEIGHTS).read_bytes()
 
 
+def test_the_threads_of_tensorboard_meet_a_full_disk_in_silence(tmp_path: Path) -> None:
+    """Its error is ours once, with the run's name; pytest would tell of a thread's exception."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, usual[1]))
+        with _Log(tmp_path, 0) as log:
+            for number in range(0, 1_000, LOG_EVERY):
+                log.write(Step(number, {"loss": 0.5}, 0.1))
+
+    try:
+        with pytest.raises(OSError, match="File too large") as told:
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert told.value.filename == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("words", "target", "place"),
     [
@@ -64,7 +84,7 @@ def test_training_stops_with_its_last_checkpoint_and_goes_on_to_the_same_weights
         ("generate digits {world}/tone.wav --npz x.npz --json", "all.json", "x.npz: "),
         pytest.param("evaluate {world}/quiet --pairs {world}/toy --json", "card.json",
                      "{world}/quiet/scorecard.json: ", marks=pytest.mark.slow),
-        pytest.param("export digits --onnx", "digits.onnx", "digits.onnx: ",
+        pytest.param("export {world}/quiet --onnx", "quiet.onnx", "quiet.onnx: ",
                      marks=pytest.mark.slow),
     ],
 )  # fmt: skip

@@ -348,17 +348,20 @@ class _Log:
             draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._before = kept[-1]["seconds"] if kept else 0.0
         self._hook, threading.excepthook = threading.excepthook, self._of_a_thread
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+        with naming(out):
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> "_Log":
         self._file = self._path.open("a", encoding="utf-8", buffering=1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with naming(self._path.parent):
-            self._file.close()
-            self._board.close()
-        threading.excepthook = self._hook
+        try:
+            with naming(self._path.parent):
+                self._file.close()
+                self._board.close()
+        finally:
+            threading.excepthook = self._hook
 
     def _of_a_thread(self, error: threading.ExceptHookArgs) -> None:
         """Say nothing of TensorBoard's thread, which raises its error again where we write."""
