@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -226,27 +227,33 @@ def test_running_averages_are_the_mean_of_what_each_reader_makes_of_them(tmp_pat
 
 
 def test_a_step_of_several_readers_is_that_of_their_mean_loss(tmp_path: Path) -> None:
-    """Mean of (2 - v)² over v in 1, 2, 6; the gradient of which Adam's first step takes the sign,
-    and the second its size."""
+    """Mean of (y - v)² over v in 1, 2, 6: value, gradient, and what Adam makes of it."""
     parameter = torch.tensor(2.0, requires_grad=True)
     adam, shown = torch.optim.Adam([parameter], lr=0.1), torch.tensor([1.0, 2.0, 6.0])
-    wanted = []
+    wanted: list[tuple[float, float]] = []
     for _ in range(3):
         adam.zero_grad()
         loss = (parameter - shown).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
-        wanted.append(loss.item())
-    found: list[float] = []
+        assert parameter.grad is not None
+        wanted.append((loss.item(), parameter.grad.item()))
+    found: list[tuple[float, float]] = []
+
+    def watch(step: Step, model: Family) -> None:
+        (gradient,) = [weight.grad for weight in model.parameters()]
+        assert gradient is not None
+        found.append((step.losses["loss"], gradient.item()))
+
     model = train(
         Line(),
         read_by({0: 1.0, 1: 2.0, 2: 6.0}),  # type: ignore[arg-type]
         TrainingConfig(3, batch_size=6, readers=3, learning_rate=0.1),
         tmp_path,
         seed=0,
-        watch=lambda step, _: found.append(step.losses["loss"]),
+        watch=watch,
     )
-    assert found == pytest.approx(wanted)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
     torch.testing.assert_close(next(model.parameters()).detach().squeeze(), parameter.detach())
 
 
