@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 from synesthete import artefact, family
 from synesthete.artefact import Artefact
 from synesthete.config import Preset
-from synesthete.data import batches
+from synesthete.data import batches, streaming
 from synesthete.data.alignment import Alignment
+from synesthete.data.pair_shards import PairShards
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
 from synesthete.files import read_json, whole_file
@@ -24,9 +25,27 @@ RUN = "run.json"
 """What a run folder is the run of; resuming checks it."""
 
 
+Batches = Callable[[int], Iterator[batches.Batch]]
+"""The batches of a run, from a given step on."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run learns from, whether it is in memory or streams."""
+
+    rate: int
+    """Of the recordings, Hz."""
+    longest: int
+    """Samples of the longest recording."""
+    image_shape: tuple[int, int, int]
+    """[C, H, W]."""
+    batches: Callable[[Preset, int], Batches]
+    """Those of a preset, fitted to the recordings, and a seed."""
+
+
 def run(
     preset: Preset,
-    alignment: Alignment,
+    pairs: Alignment | PairShards,
     facts: Mapping[str, Any],
     out: Path,
     *,
@@ -35,13 +54,14 @@ def run(
     command: str = "",
     watch: Callable[[Step, Family], None] | None = None,
 ) -> Artefact:
-    """Train `preset` on the train side of `alignment` in the folder `out`; the trained artefact.
+    """Train `preset` on the train side of `pairs` in the folder `out`; the trained artefact.
 
-    Labels play no part: only the alignment's recordings, images and edges are read.
+    Labels play no part: only recordings, images and edges are read.
 
     Args:
         preset: the recipe; its front end is fitted to the recordings.
-        alignment: split "train" is used; other splits may be absent.
+        pairs: an alignment, of which the split "train" is used and others may be absent, or pair
+            shards, which are streamed.
         facts: what is known about the data, for the record (`digest` identifies it).
         out: the run folder.
         seed: of weights, batches and noise.
@@ -53,20 +73,19 @@ def run(
         UserError: `out` holds another run, or one that `resume` was not given for.
         Interrupted: asked to stop; `resume` goes on.
     """
-    preset = fitted(preset, alignment)
+    source = streamed(pairs) if isinstance(pairs, PairShards) else in_memory(pairs)
+    preset = fitted(preset, source.rate, source.longest)
     _claim(out, {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}, resume)
     if (out / artefact.CONFIG).is_file():
         return artefact.read(str(out))
-    side = alignment.subset("train")
-    source = batches.samples(
-        side, preset.spectrogram, preset.training.objective, preset.scene, seed
-    )
-    shapes = Shapes((1, *source.audio.shape[2:]), tuple(alignment.images.shape[1:]))
+    cut = source.batches(preset, seed)
+    front_end = preset.spectrogram
+    shapes = Shapes((1, front_end.bands, front_end.columns), source.image_shape)
     torch.manual_seed(seed)
     model = family.from_preset(preset, shapes)
     config = preset.training
     trained = train(
-        model, stream(source, preset, seed), config, out,
+        model, cut, config, out,
         seed=seed, description=preset.name, watch=watch,
     )  # fmt: skip
     log = read_log(out)
@@ -84,15 +103,41 @@ def run(
     return artefact.read(str(out))
 
 
-def fitted(preset: Preset, alignment: Alignment) -> Preset:
-    """The recipe with a front end for recordings of this rate and these lengths."""
-    longest = max(map(len, alignment.waveforms), default=0) / alignment.rate
-    return replace(preset, spectrogram=preset.spectrogram.fitted(alignment.rate, longest))
+def in_memory(alignment: Alignment) -> Source:
+    """The train side of an alignment; its spectrograms are made before the first batch."""
+
+    def cut(preset: Preset, seed: int) -> Batches:
+        side = alignment.subset("train")
+        source = batches.samples(
+            side, preset.spectrogram, preset.training.objective, preset.scene, seed
+        )
+        return stream(source, preset, seed)
+
+    longest = max(map(len, alignment.waveforms), default=0)
+    channels, height, width = alignment.images.shape[1:]
+    return Source(alignment.rate, longest, (channels, height, width), cut)
 
 
-def stream(
-    source: batches.Samples, preset: Preset, seed: int
-) -> Callable[[int], Iterator[batches.Batch]]:
+def streamed(pairs: PairShards) -> Source:
+    """Pair shards, of which a few are in memory at a time."""
+
+    def cut(preset: Preset, seed: int) -> Batches:
+        config = preset.training
+        recipe = streaming.Recipe(
+            preset.spectrogram, preset.augmentation, preset.scene,
+            config.objective, config.batch_size, config.images_per_recording,
+        )  # fmt: skip
+        return lambda start: streaming.batches(pairs, recipe, seed, start)
+
+    return Source(pairs.rate, pairs.longest, pairs.image_shape, cut)
+
+
+def fitted(preset: Preset, rate: int, longest: int) -> Preset:
+    """The recipe with a front end for recordings at `rate` Hz of up to `longest` samples."""
+    return replace(preset, spectrogram=preset.spectrogram.fitted(rate, longest / rate))
+
+
+def stream(source: batches.Samples, preset: Preset, seed: int) -> Batches:
     """The batches of a preset's training, from a given step on."""
     config = preset.training
     return lambda start: batches.batches(
