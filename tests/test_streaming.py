@@ -119,7 +119,7 @@ def test_images_stay_with_their_recording(tmp_path: Path) -> None:
     log_mel = LogMel(FRONT_END)
     wanted = batches.pictures(waves(20), log_mel)
     owner = np.repeat(np.arange(20), degrees)
-    for batch in islice(streaming.batches(pairs, recipe(9), 0), 10):
+    for batch in islice(streaming.batches(pairs, recipe(9), 0), 60):
         assert len(batch.audio) == len({int(owner[c]) for c in colours(batch)})
         for place, colour in enumerate(colours(batch)):
             heard = batch.audio[batch.audio_of[place]]

@@ -174,8 +174,55 @@ def write(
                 raise AlignmentError(f"recording {row} and its images: {fault}; nothing was kept")
             yield to_flac(wave, rate), len(wave), map(to_png, images)
 
-    told = {"split": split, "rate": rate, "image_shape": [*shape], "alignment": None}
-    _write(encoded(), directory, {**told, "provenance": dict(provenance or {})}, shard_bytes)
+    write_encoded(
+        encoded(), directory, rate=rate, image_shape=shape, split=split, provenance=provenance,
+        shard_bytes=shard_bytes,
+    )  # fmt: skip
+
+
+def write_encoded(
+    recordings: Iterable[Encoded],
+    directory: str | os.PathLike[str],
+    *,
+    rate: int,
+    image_shape: Sequence[int],
+    split: str = "train",
+    provenance: Mapping[str, Any] | None = None,
+    alignment: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write recordings that are mono 16-bit FLAC already, with images that are PNGs, as `write`.
+
+    They are taken as they are; `alignment` is the digest of the one that they come from.
+    """
+    if split not in SPLITS:
+        raise AlignmentError(f"no split '{split}'; the splits are {', '.join(SPLITS)}")
+    told = {
+        "split": split, "rate": rate, "image_shape": [*image_shape], "alignment": alignment,
+        "provenance": dict(provenance or {}),
+    }  # fmt: skip
+    if not 1 <= shard_bytes <= LARGEST_SHARD // 2:
+        raise AlignmentError(
+            f"shards of {shard_bytes:,} bytes, wanted at most {LARGEST_SHARD // 2:,}"
+        )
+    target = Path(directory).absolute()
+    shards: list[Shard] = []
+    longest = 0
+    try:
+        if target.exists() and not is_there(target) and any(target.iterdir()):
+            raise AlignmentError(f"{target}: there is something else; name another folder")
+        with whole_directory(target) as folder:
+            for draft in _in_shards(recordings, shard_bytes):
+                name = shard_name(split, "pairs", len(shards))
+                shards.append(_written(folder / name, draft))
+                longest = max(longest, draft.longest)
+            if not shards:
+                raise AlignmentError("no recording has an image: there is nothing to write")
+            (folder / HEADER).write_bytes(_header({**told, "longest": longest}, tuple(shards)))
+    except OSError as error:
+        raise AlignmentError(f"{target}: cannot be written ({error}); nothing was kept") from error
+    except ValueError as error:
+        raise AlignmentError(f"{target}: {error}; nothing was kept") from error
 
 
 def convert(
@@ -194,11 +241,11 @@ def convert(
     shape = header["counts"].get("image_shape")
     if split not in header["counts"].get("splits", ()) or not isinstance(shape, list):
         raise AlignmentError(f"{alignment}: has no split '{split}'")
-    told = {
-        "split": split, "rate": header["counts"].get("rate"), "image_shape": shape,
-        "alignment": header["digest"], "provenance": header["provenance"],
-    }  # fmt: skip
-    _write(storage.encoded(alignment, split), directory, told, shard_bytes)
+    write_encoded(
+        storage.encoded(alignment, split), directory, rate=header["counts"].get("rate"),
+        image_shape=shape, split=split, provenance=header["provenance"],
+        alignment=header["digest"], shard_bytes=shard_bytes,
+    )  # fmt: skip
 
 
 def is_there(place: str | os.PathLike[str]) -> bool:
@@ -273,39 +320,6 @@ def _indexed(name: str, data: bytes) -> Held:
             raise ValueError(f"'{member}' belongs to no recording")
     places = (np.array(found, np.int64).reshape(-1, 2) for found in (flac, image))
     return Held(name, data, next(places), next(places), np.array(degrees, np.int64))
-
-
-def _write(
-    recordings: Iterable[Encoded],
-    directory: str | os.PathLike[str],
-    told: Mapping[str, Any],
-    shard_bytes: int,
-) -> None:
-    """Write encoded recordings and the header, which says what is `told` besides."""
-    if told["split"] not in SPLITS:
-        raise AlignmentError(f"no split '{told['split']}'; the splits are {', '.join(SPLITS)}")
-    if not 1 <= shard_bytes <= LARGEST_SHARD // 2:
-        raise AlignmentError(
-            f"shards of {shard_bytes:,} bytes, wanted at most {LARGEST_SHARD // 2:,}"
-        )
-    target = Path(directory).absolute()
-    shards: list[Shard] = []
-    longest = 0
-    try:
-        if target.exists() and not is_there(target) and any(target.iterdir()):
-            raise AlignmentError(f"{target}: there is something else; name another folder")
-        with whole_directory(target) as folder:
-            for draft in _in_shards(recordings, shard_bytes):
-                name = shard_name(told["split"], "pairs", len(shards))
-                shards.append(_written(folder / name, draft))
-                longest = max(longest, draft.longest)
-            if not shards:
-                raise AlignmentError("no recording has an image: there is nothing to write")
-            (folder / HEADER).write_bytes(_header({**told, "longest": longest}, tuple(shards)))
-    except OSError as error:
-        raise AlignmentError(f"{target}: cannot be written ({error}); nothing was kept") from error
-    except ValueError as error:
-        raise AlignmentError(f"{target}: {error}; nothing was kept") from error
 
 
 def _header(told: Mapping[str, Any], shards: tuple[Shard, ...]) -> bytes:
