@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all app lint bench scores levers digits faithful reproduce web clean
+.PHONY: setup demo test test-all app lint bench scores levers digits faithful streaming reproduce web clean
 PYTHON ?= python3
 BIN := .venv/bin
 # What `make web` takes: the machine's own npm, or else one from the package index.
@@ -50,6 +50,9 @@ digits: .venv/.installed-dev  ## the bundled model, from nothing (about 50 minut
 
 faithful: .venv/.installed-dev  ## the bundled model's dial and robustness -> docs/faithful-and-diverse.md
 	$(BIN)/python bench/faithful.py
+
+streaming: .venv/.installed-dev  ## memory and throughput from 10,000 to a million pairs -> docs/streaming.md (half an hour, 3 GB)
+	$(BIN)/python bench/streaming.py
 
 reproduce: .venv/.installed-dev  ## every system of the deck beside its figures -> docs (hours, resumable; FROM=docs keeps what is done there)
 	$(if $(FROM),mkdir -p runs/reproduce && cp -r $(FROM)/stages $(FROM)/figures runs/reproduce/)

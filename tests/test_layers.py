@@ -31,14 +31,15 @@ LAYERS = (
     ("data.speech",),
     ("data.shards", "data.spectrogram", "data.labels"),
     ("data.alignment",),
-    ("data.storage", "data.own"),
-    ("data.joining",),
+    ("data.storage", "data.own", "data.remote"),
+    ("data.joining", "data.pair_shards"),
     ("data.folder", "data.manifest", "data.video"),
     ("data.videos",),
     ("data.mix",),
     ("data.toy", "data.augment", "data.degrade"),
     ("data.scenes",),
     ("data.batches",),
+    ("data.streaming",),
     ("config",),
     ("nets", "losses"),
     ("deck",),
@@ -74,9 +75,9 @@ LAYERS = (
 """From sources to the command line; files of one line may not import each other."""
 
 TRAINING = (
-    "data.alignment data.content data.shards data.tables data.storage data.batches data.augment "
-    "data.degrade data.scenes config nets deck losses family families families.* checkpoint "
-    "torchrun distributed train artefact runs"
+    "data.alignment data.content data.shards data.tables data.storage data.remote data.pair_shards "
+    "data.batches data.streaming data.augment data.degrade data.scenes config nets deck losses "
+    "family families families.* checkpoint torchrun distributed train artefact runs"
 ).split()
 """What touches a model while it is being trained."""
 

@@ -118,10 +118,19 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: as `read_whole`.
+        ValueError: as `parse_json`.
+    """
+    return parse_json(read_whole(path, LARGEST_JSON))
+
+
+def parse_json(data: bytes) -> Any:
+    """The value that `data` spells.
+
+    Raises:
         ValueError: not JSON, NaN or infinity in it, or nested too deeply.
     """
     try:
-        value = json.loads(read_whole(path, LARGEST_JSON), parse_constant=_refuse)
+        value = json.loads(data, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     layer = [value]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from synesthete.data import fsdd, labels, mix, mnist, speech, storage
+from synesthete.data import fsdd, labels, mix, mnist, pair_shards, speech, storage
 from synesthete.data.alignment import Alignment
 from synesthete.data.fsdd import Recordings
 from synesthete.data.labels import Labels
 from synesthete.data.mnist import Mnist
+from synesthete.data.pair_shards import PairShards
 from synesthete.data.sources import ELSEWHERE, Unavailable, cache_directory
 from synesthete.errors import UserError
 from synesthete.locks import alone, in_turn
@@ -118,6 +119,21 @@ def load(folder: Path, splits: tuple[str, ...] | None = None) -> tuple[Alignment
     return storage.load(folder, splits), labels.load(folder)
 
 
+def to_learn(place: Path | str) -> tuple[Alignment | PairShards, dict[str, Any]]:
+    """The train side of what a folder or URL holds, to load or to stream, and the facts of it.
+
+    Raises:
+        UserError: it holds neither an alignment nor pair shards of the train side.
+    """
+    if not pair_shards.is_there(place):
+        return storage.load(place, ("train",)), facts(Path(place))
+    pairs = pair_shards.read(place)
+    if pairs.split != "train":
+        raise UserError(f"{place}: pair shards of the split '{pairs.split}', wanted 'train'")
+    told = _facts(pairs.provenance, pairs.counts(), pairs.digest())
+    return pairs, {**told, "alignment": pairs.alignment}
+
+
 def check_same(folder: Path, trained_on: Mapping[str, Any], *, asked: bool) -> None:
     """See that a model is scored on the split that it was trained on.
 
@@ -129,7 +145,7 @@ def check_same(folder: Path, trained_on: Mapping[str, Any], *, asked: bool) -> N
         UserError: `folder` was not asked for and is another alignment.
     """
     header = storage.read_header(folder)
-    if header["digest"] == trained_on.get("digest"):
+    if header["digest"] in (trained_on.get("digest"), trained_on.get("alignment")):
         return
     if (mixed := _mixed(header["provenance"])) is not None and mixed == _mixed(trained_on):
         return
@@ -157,11 +173,9 @@ def _mixed(provenance: Mapping[str, Any]) -> list[Any] | None:
 def facts(folder: Path) -> dict[str, Any]:
     """What a model card and a report tell about the data: provenance, counts, digest."""
     header = storage.read_header(folder)
-    provenance = header["provenance"]
+    return _facts(header["provenance"], header["counts"], header["digest"])
+
+
+def _facts(provenance: Mapping[str, Any], counts: Mapping[str, Any], digest: str) -> dict[str, Any]:
     origins = [provenance[key] for key in ("audio", "crowd", "images") if key in provenance]
-    return {
-        **provenance,
-        "origins": origins,
-        "counts": header["counts"],
-        "digest": header["digest"],
-    }
+    return {**provenance, "origins": origins, "counts": counts, "digest": digest}

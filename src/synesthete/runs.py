@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from synesthete import artefact, config, distributed, family, torchrun
 from synesthete.artefact import Artefact
 from synesthete.config import Preset
-from synesthete.data import batches
+from synesthete.data import batches, streaming
 from synesthete.data.alignment import Alignment
+from synesthete.data.pair_shards import PairShards
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
 from synesthete.files import read_json, whole_file
@@ -26,10 +27,28 @@ RUN = "run.json"
 """What a run folder is the run of; resuming checks it."""
 
 
+Batches = Callable[[int, int], Iterator[batches.Batch]]
+"""A reader's share of the batches of a run: from a given step on, for a given reader."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run learns from, whether it is in memory or streams."""
+
+    rate: int
+    """Of the recordings, Hz."""
+    longest: int
+    """Samples of the longest recording."""
+    image_shape: tuple[int, int, int]
+    """[C, H, W]."""
+    batches: Callable[[Preset, int], Batches]
+    """Those of a preset, fitted to the recordings, and a seed."""
+
+
 @distributed.company()
 def run(
     preset: Preset,
-    alignment: Alignment,
+    pairs: Alignment | PairShards,
     facts: Mapping[str, Any],
     out: Path,
     *,
@@ -38,13 +57,14 @@ def run(
     command: str = "",
     watch: Callable[[Step, Family], None] | None = None,
 ) -> Artefact:
-    """Train `preset` on the train side of `alignment` in the folder `out`; the trained artefact.
+    """Train `preset` on the train side of `pairs` in the folder `out`; the trained artefact.
 
-    Labels play no part: only the alignment's recordings, images and edges are read.
+    Labels play no part: only recordings, images and edges are read.
 
     Args:
         preset: the recipe; its front end is fitted to the recordings.
-        alignment: split "train" is used; other splits may be absent.
+        pairs: an alignment, of which the split "train" is used and others may be absent, or pair
+            shards, which are streamed.
         facts: what is known about the data, for the record (`digest` identifies it).
         out: the run folder.
         seed: of weights, batches and noise.
@@ -59,12 +79,12 @@ def run(
         Lost: another process of the run is gone; `resume` goes on.
     """
     with nullcontext() if torchrun.rank() else alone(out):
-        return _run(preset, alignment, facts, out, seed, resume, command, watch)
+        return _run(preset, pairs, facts, out, seed, resume, command, watch)
 
 
 def _run(
     preset: Preset,
-    alignment: Alignment,
+    pairs: Alignment | PairShards,
     facts: Mapping[str, Any],
     out: Path,
     seed: int,
@@ -73,7 +93,8 @@ def _run(
     watch: Callable[[Step, Family], None] | None,
 ) -> Artefact:
     """`run`, now that no other process is at `out`."""
-    preset = fitted(preset, alignment)
+    source = streamed(pairs) if isinstance(pairs, PairShards) else in_memory(pairs)
+    preset = fitted(preset, source.rate, source.longest)
     identity = {"preset": preset.to_dict(), "seed": seed, "digest": facts.get("digest")}
     distributed.join()
     distributed.own(preset.training.readers)
@@ -86,15 +107,13 @@ def _run(
         )
     if (out / artefact.CONFIG).is_file():
         return artefact.read(str(out))
-    side = alignment.subset("train")
-    source = batches.samples(
-        side, preset.spectrogram, preset.training.objective, preset.scene, seed
-    )
-    shapes = Shapes((1, *source.audio.shape[2:]), tuple(alignment.images.shape[1:]))
+    cut = source.batches(preset, seed)
+    front_end = preset.spectrogram
+    shapes = Shapes((1, front_end.bands, front_end.columns), source.image_shape)
     torch.manual_seed(seed)
     model = family.from_preset(preset, shapes)
     trained = train(
-        model, stream(source, preset, seed), preset.training, out,
+        model, cut, preset.training, out,
         seed=seed, description=preset.name, watch=watch,
     )  # fmt: skip
     log = read_log(out)
@@ -113,15 +132,43 @@ def _run(
     return artefact.read(str(out))
 
 
-def fitted(preset: Preset, alignment: Alignment) -> Preset:
-    """The recipe with a front end for recordings of this rate and these lengths."""
-    longest = max(map(len, alignment.waveforms), default=0) / alignment.rate
-    return replace(preset, spectrogram=preset.spectrogram.fitted(alignment.rate, longest))
+def in_memory(alignment: Alignment) -> Source:
+    """The train side of an alignment; its spectrograms are made before the first batch."""
+
+    def cut(preset: Preset, seed: int) -> Batches:
+        side = alignment.subset("train")
+        source = batches.samples(
+            side, preset.spectrogram, preset.training.objective, preset.scene, seed
+        )
+        return stream(source, preset, seed)
+
+    longest = max(map(len, alignment.waveforms), default=0)
+    channels, height, width = alignment.images.shape[1:]
+    return Source(alignment.rate, longest, (channels, height, width), cut)
 
 
-def stream(
-    source: batches.Samples, preset: Preset, seed: int
-) -> Callable[[int, int], Iterator[batches.Batch]]:
+def streamed(pairs: PairShards) -> Source:
+    """Pair shards, of which a few are in memory at a time."""
+
+    def cut(preset: Preset, seed: int) -> Batches:
+        training = preset.training
+        recipe = streaming.Recipe(
+            preset.spectrogram, preset.augmentation, preset.scene,
+            training.objective, training.batch_size, training.images_per_recording,
+        )  # fmt: skip
+        return lambda start, reader: streaming.batches(
+            pairs, recipe, seed, start, reader, training.readers
+        )
+
+    return Source(pairs.rate, pairs.longest, pairs.image_shape, cut)
+
+
+def fitted(preset: Preset, rate: int, longest: int) -> Preset:
+    """The recipe with a front end for recordings at `rate` Hz of up to `longest` samples."""
+    return replace(preset, spectrogram=preset.spectrogram.fitted(rate, longest / rate))
+
+
+def stream(source: batches.Samples, preset: Preset, seed: int) -> Batches:
     """From a step on, a reader's share of the batches of a preset's training."""
     training = preset.training
     return lambda start, reader: batches.batches(

@@ -53,6 +53,14 @@ def inspect(a: Arguments) -> None:
         show.alignment(told)
 
 
+def stream(a: Arguments) -> None:
+    """Write a split of an alignment as pair shards, which training streams, from disk or a URL."""
+    from synesthete.data import pair_shards
+
+    pair_shards.convert(a.dir, a.out, split=a.split, shard_bytes=round(a.megabytes * 1e6))
+    print(a.out)
+
+
 def add(commands: Commands) -> None:
     """The commands `fetch` and `pairs`."""
     p = options.command(commands, "fetch", fetch, """
@@ -73,6 +81,7 @@ def add(commands: Commands) -> None:
     _add_mix(kinds)
     own.add(kinds)
     _add_inspect(kinds)
+    _add_stream(kinds)
 
 
 def _add_mix(kinds: Commands) -> None:
@@ -99,3 +108,16 @@ def _add_inspect(kinds: Commands) -> None:
     p.add_argument("dir", type=Path, help="a folder that `synesthete pairs` wrote")
     p.add_argument("--sheet", type=Path, metavar="FILE", help="draw some of its pairs as a PNG")
     p.add_argument("--json", metavar="FILE", help="write it as JSON; - for standard output")
+
+
+def _add_stream(kinds: Commands) -> None:
+    p = options.command(kinds, "stream", stream, """
+  synesthete pairs stream pairs --out shards
+  synesthete pairs stream pairs --out shards --megabytes 4
+""")  # fmt: skip
+    p.add_argument("dir", type=Path, help="a folder that `synesthete pairs` wrote")
+    p.add_argument("--out", type=Path, required=True, help="the folder to write")
+    p.add_argument("--split", default="train", choices=("train", "validation", "test"),
+                   help="the side to write (default: train)")  # fmt: skip
+    p.add_argument("--megabytes", type=float, default=16.0, metavar="N",
+                   help="of a shard, of which a reader holds 16 (default: 16)")  # fmt: skip

@@ -41,13 +41,11 @@ def train(a: Arguments) -> None:
     from synesthete import runs
 
     preset = config.from_table(table, a.overrides)
-    folder = a.pairs or material.default(options.mix(a))
-    from synesthete.data import storage
-
+    pairs, facts = material.to_learn(a.pairs or material.default(options.mix(a)))
     runs.run(
         preset,
-        storage.load(folder, ("train",)),
-        material.facts(folder),
+        pairs,
+        facts,
         out,
         seed=a.seed,
         resume=a.resume,
@@ -121,7 +119,9 @@ def _add_train(commands: Commands) -> None:
     p.usage = "synesthete train PRESET [options] [--key value ...]"
     preset = p.add_argument("preset", help="a name (see synesthete/presets) or a TOML file")
     completion.by(completion.presets, preset)
-    p.add_argument("--pairs", type=Path, help="an alignment (default: the MNIST/FSDD mix)")
+    p.add_argument("--pairs", metavar="PLACE",
+                   help="an alignment, or pair shards in a folder or at a URL, which are streamed "
+                   "(default: the MNIST/FSDD mix)")  # fmt: skip
     p.add_argument("--split", help=f"of the default mix: {options.SPLITS}")
     p.add_argument("--validation", help="hold out train recordings too: random or speaker:NAME")
     p.add_argument("--out", type=Path, help="the run folder (default: runs/PRESET)")

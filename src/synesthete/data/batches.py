@@ -50,8 +50,12 @@ class Samples:
 
 def spectrograms(alignment: Alignment, config: SpectrogramConfig) -> Tensor:
     """Every recording of `alignment`, trimmed, as float32[R, 1, bands, columns] in 0..1."""
-    log_mel = LogMel(config)
-    clips = [trim_silence(wave, config.rate) for wave in at(alignment, config.rate)]
+    return pictures(at(alignment, config.rate), LogMel(config))
+
+
+def pictures(waves: Sequence[Wave], log_mel: LogMel) -> Tensor:
+    """Each of R recordings, at the rate of `log_mel`, trimmed: float32[R, 1, bands, columns]."""
+    clips = [trim_silence(wave, log_mel.config.rate) for wave in waves]
     parts = [log_mel(*pad(clips[i : i + 64])) for i in range(0, len(clips), 64)]
     return torch.cat(parts).unsqueeze(1)
 
@@ -146,36 +150,39 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state >> 1))
 
 
+def shuffled(
+    recordings: NDArray[np.int64], together: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Every sample of `recordings` int64[N], a recording's `together` at a time: int64[>= N]."""
+    order = rng.permutation(len(recordings))
+    if together == 1:
+        return order
+    degrees = np.bincount(recordings)
+    degrees = degrees[degrees > 0]
+    by_recording = order[np.argsort(recordings[order], kind="stable")]
+    first = np.cumsum(degrees) - degrees
+    wanted = -(-degrees // together) * together
+    place = np.arange(wanted.sum()) - np.repeat(np.cumsum(wanted) - wanted, wanted)
+    rows = np.repeat(first, wanted) + place % np.repeat(degrees, wanted)
+    blocks = by_recording[rows].reshape(-1, together)
+    return rng.permutation(blocks).reshape(-1)
+
+
 class _Order:
     """Position in the endless stream -> sample, remembering the latest epoch's order."""
 
     def __init__(self, recordings: NDArray[np.int64], together: int, seed: int) -> None:
         """Samples of `recordings` int64[N], a recording's `together` at a time."""
         self.recordings, self.together, self.seed, self.epoch = recordings, together, seed, -1
-        degrees = np.bincount(recordings)
-        self.degrees = degrees[degrees > 0]
-        self.blocks = -(-self.degrees // together)
-        self.size = int(self.blocks.sum()) * together
+        self.size = int((-(-np.bincount(recordings) // together)).sum()) * together
 
     def __getitem__(self, position: int) -> int:
         epoch, offset = divmod(position, self.size)
         if epoch != self.epoch:
             self.epoch = epoch
-            self.order = self._draw(np.random.default_rng((self.seed, epoch)))
+            rng = np.random.default_rng((self.seed, epoch))
+            self.order = shuffled(self.recordings, self.together, rng)
         return int(self.order[offset])
-
-    def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """One epoch: every sample, in blocks of one recording."""
-        shuffled = rng.permutation(len(self.recordings))
-        if self.together == 1:
-            return shuffled
-        by_recording = shuffled[np.argsort(self.recordings[shuffled], kind="stable")]
-        first = np.cumsum(self.degrees) - self.degrees
-        wanted = self.blocks * self.together
-        place = np.arange(self.size) - np.repeat(np.cumsum(wanted) - wanted, wanted)
-        rows = np.repeat(first, wanted) + place % np.repeat(self.degrees, wanted)
-        blocks = by_recording[rows].reshape(-1, self.together)
-        return rng.permutation(blocks).reshape(-1)
 
 
 def _batch(

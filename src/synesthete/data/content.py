@@ -71,13 +71,17 @@ def to_flac(waveform: npt.NDArray[np.floating[Any]], rate: int) -> bytes:
     return file.getvalue()
 
 
-def from_flac(data: bytes, rate: int, samples: int) -> npt.NDArray[np.float32]:
-    """Decode a FLAC file to float32[samples]; ValueError if it holds anything else."""
+def from_flac(
+    data: bytes, rate: int, samples: int, *, fewer: bool = False
+) -> npt.NDArray[np.float32]:
+    """Decode a FLAC file to float32[samples] (or `fewer`); ValueError if it holds anything else."""
     if not data.startswith(b"fLaC"):
         raise ValueError("a recording cannot be decoded (it is no FLAC file)")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             found = file.format, file.subtype, file.channels, file.samplerate, file.frames
+            if fewer and 0 < file.frames < samples:
+                samples = file.frames
             if found != ("FLAC", "PCM_16", 1, rate, samples):
                 raise ValueError(f"a recording is {found}, wanted {samples} samples at {rate} Hz")
             return from_16_bit(file.read(dtype="int16"))

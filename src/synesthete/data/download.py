@@ -92,7 +92,7 @@ def download_wheel(wheel: Wheel, target: Path, *, patience: float = PATIENCE) ->
     """
     with PyPISimple(wheel.index or _configured_index()) as client:
         try:
-            page = _within(patience, lambda: client.get_project_page(wheel.project, patience))
+            page = within(patience, lambda: client.get_project_page(wheel.project, patience))
         except NoSuchProjectError as error:
             raise AbsentError(f"the index does not know {wheel.project}") from error
         except (requests.RequestException, UnsupportedRepoVersionError, ValueError) as error:
@@ -148,7 +148,7 @@ def _stream(client: requests.Session, url: str, part: Path, patience: float) -> 
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with _within(
+    with within(
         patience, lambda: client.get(url, headers=headers, stream=True, timeout=patience)
     ) as answer:
         if answer.status_code == 416 and have:  # `part` is no beginning of what is there now
@@ -197,7 +197,7 @@ def _verify(part: Path, sha256: str | None) -> None:
         raise SourceError(f"the file's SHA-256 is {found}, wanted {sha256}; deleted")
 
 
-def _within(seconds: float, call: Callable[[], T]) -> T:
+def within(seconds: float, call: Callable[[], T]) -> T:
     """Return what `call` returns, or raise `SourceError` once `seconds` are over.
 
     Name resolution has no time limit of its own, and a host's addresses are tried one by one.

@@ -119,6 +119,41 @@ def read_header(directory: str | os.PathLike[str]) -> Header:
     return header
 
 
+def encoded(
+    directory: str | os.PathLike[str], split: str
+) -> Iterator[tuple[bytes, int, Iterator[bytes]]]:
+    """Each recording of a split that has images: its FLAC, its length in samples, and their PNGs.
+
+    Only the tables and one file at a time are in memory. Checked and refused as `load` does.
+    """
+    folder = Path(directory)
+    header = read_header(folder)
+    try:
+        nodes = _read_table(folder, header, NODES, _NODE_SCHEMA, [split])
+        audio, image = (nodes.filter(pc.equal(nodes["kind"], k)) for k in ("audio", "image"))
+        edges = _read_table(folder, header, EDGES, _EDGE_SCHEMA, [split])
+        ends = [
+            pc.index_in(edges[kind], value_set=side["id"].combine_chunks()).to_numpy()
+            for kind, side in (("audio", audio), ("image", image))
+        ]
+        order = np.lexsort(ends[::-1])
+        heard, seen = (rows[order].astype(np.int64) for rows in ends)
+        recordings, first = np.unique(heard, return_index=True)
+        partners = np.split(seen, first[1:]) if len(first) else []
+        for side in ("audio", "image"):
+            for number in sorted({*(audio if side == "audio" else image)["shard"].to_pylist()}):
+                name = shard_name(split, side, number)
+                vouched(folder / name, header["files"][name])
+        for row, met in zip(recordings, partners, strict=True):
+            samples = audio["samples"][int(row)].as_py()
+            pngs = (_file(folder, split, "image", image, int(one)) for one in met)
+            yield _file(folder, split, "audio", audio, int(row)), samples, pngs
+    except (
+        KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, pa.ArrowException
+    ) as error:  # fmt: skip
+        raise AlignmentError(f"{folder}: damaged ({error}); {ADVICE}") from error
+
+
 def _refuse_to_replace(target: Path) -> None:
     free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if not free and not (target / HEADER).is_file():
@@ -261,6 +296,14 @@ def _read_table(
 ) -> pa.Table:
     table = read_table(vouched(folder / name, header["files"][name]), schema)
     return table.filter(pc.is_in(table["split"], value_set=pa.array(splits, pa.string())))
+
+
+def _file(folder: Path, split: str, kind: str, nodes: pa.Table, row: int) -> bytes:
+    """The file of one node, read from its place."""
+    shard, offset, size = (nodes[key][row].as_py() for key in ("shard", "offset", "size"))
+    with (folder / shard_name(split, kind, shard)).open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
 
 
 def _rows(keys: pa.ChunkedArray, ids: Sequence[str]) -> npt.NDArray[np.int64]:
