@@ -136,7 +136,7 @@ def test_a_run_that_ends_between_two_checkpoints_is_looked_at_too(tmp_path: Path
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    def stream(start: int) -> Iterator[Target]:
+    def stream(start: int, _: int) -> Iterator[Target]:
         for step in itertools.count(start):
             yield Target(float("nan") if step == 2 else 0.0)
 
