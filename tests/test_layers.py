@@ -13,9 +13,10 @@ from tiny import tone
 ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
-    ("errors", "files", "pixels", "progress", "tables", "__init__", "data"),
+    ("errors", "files", "pixels", "progress", "tables", "engines", "__init__", "data"),
     (
         "hub",
+        "ray_engine",
         "data.download",
         "data.containers",
         "data.content",

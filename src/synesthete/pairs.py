@@ -1,6 +1,5 @@
 """Build alignments of a user's own material, and tell what was paired and what was left out."""
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from synesthete.data.manifest import Columns
 from synesthete.data.own import Form, Listing
 from synesthete.data.sides import Shares
 from synesthete.data.video import Cut
+from synesthete.engines import Engine
 from synesthete.progress import console
 
 SHOWN = 10
@@ -40,14 +40,14 @@ def from_manifest(
 
 
 def from_video(
-    source: Path, out: Path, form: Form, shares: Shares, cut: Cut, workers: int | None = None
+    source: Path, out: Path, form: Form, shares: Shares, cut: Cut, engine: Engine
 ) -> None:
     """Cut the pairs of every video in a folder (`videos.found`) and write the alignment to `out`.
 
     What is done is kept beside `out` until the alignment is whole: the same call goes on.
     """
     work = out.absolute().parent / f".videos-{out.name}"
-    found = videos.found(source, form, cut, work, workers or os.cpu_count() or 1)
+    found = videos.found(source, form, cut, work, engine)
     about = {"audio_source": source.resolve().name, "rule": "frames and the sound around them"}
     write(joining.join(found, form, shares, provenance({**about, "cut": asdict(cut)}, form)), out)
     shutil.rmtree(work)
