@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from chores import (
+    double,
+    full_at_three,
+    kill,
+    leave_at_three,
+    negative,
+    once_slow,
+)
 from synesthete import cli, deliver, evaluate, ray_engine
 from synesthete.data import storage, toy, videos
 from synesthete.engines import Engine, Local
@@ -30,54 +37,17 @@ slow = pytest.mark.slow
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Ray]:
     """A cluster of two cores, in which the modules of these tests can be imported."""
-    ray = pytest.importorskip("ray")
-    yield Ray(2)
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        yield Ray(2)
+    ray_engine.ray.shutdown()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
     }
-
-
-def double(number: int) -> int:
-    time.sleep(0.02 * (number % 3))
-    return 2 * number
-
-
-def negative(number: int) -> int:
-    return -number
-
-
-def leave_at_three(number: int) -> int:
-    if number == 3:
-        os._exit(139)
-    return number
-
-
-def full_at_three(number: int) -> int:
-    if number == 3:
-        raise OSError(28, "no room", "there")
-    return number
-
-
-def once_slow(folder: Path, function, item):  # type: ignore[no-untyped-def]
-    """The function, but whoever comes first tells its process and waits to be killed."""
-    try:
-        (folder / "claimed").mkdir()
-    except FileExistsError:
-        return function(item)
-    (folder / "draft").write_text(str(os.getpid()))
-    (folder / "draft").rename(folder / "pid")
-    time.sleep(600)
-    raise AssertionError("not killed")
-
-
-def kill_the_first(folder: Path) -> None:
-    while not (folder / "pid").exists():
-        time.sleep(0.05)
-    os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
 
 
 def behaves(engine: Engine) -> None:
@@ -116,7 +86,7 @@ def test_a_killed_worker_loses_nothing(cluster: Ray, tmp_path: Path) -> None:
             slowed = partial(once_slow, tmp_path, function)
             return cluster.map(slowed, items, cores=cores, crashed=crashed)
 
-    killer = threading.Thread(target=kill_the_first, args=(tmp_path,))
+    killer = threading.Thread(target=kill, args=(tmp_path,))
     killer.start()
     deliver.deliver(model, files, 2, npz=tmp_path / "ray.npz", engine=Slowed())
     killer.join()
@@ -131,13 +101,14 @@ def test_videos_give_the_same_folder_though_a_worker_is_killed(
     """The process that dies holds a video that is half done; another one is no video at all."""
     films = tmp_path / "films"
     for number in range(4):
-        film(films / f"{number}.mp4", brightening(3), rising(3) * (0.5 + 0.1 * number))
+        frames = brightening(3) + np.uint8(7 * number)
+        film(films / f"{number}.mp4", frames, rising(3) * (0.5 + 0.1 * number))
     (films / "corrupt.mp4").write_bytes(b"no video" * 500)
     monkeypatch.chdir(tmp_path)
     options = ["--size", "32", "--test", "0.3", "--fps", "2"]
     assert cli.main(["pairs", "from-video", "films", "--out", "local", *options]) == 0
     monkeypatch.setattr(videos, "work", partial(once_slow, tmp_path, videos.work))
-    killer = threading.Thread(target=kill_the_first_worker, args=(tmp_path,))
+    killer = threading.Thread(target=kill, args=(tmp_path,), kwargs={"parent": True})
     killer.start()
     command = ["pairs", "from-video", "films", "--out", "ray", "--engine", "ray", *options]
     assert cli.main(command) == 0
@@ -145,16 +116,6 @@ def test_videos_give_the_same_folder_though_a_worker_is_killed(
     local = contents(tmp_path / "local")
     assert len(local) > 3
     assert contents(tmp_path / "ray") == local
-
-
-def kill_the_first_worker(folder: Path) -> None:
-    """End the worker whose child decodes: the child goes with it."""
-    while not (folder / "pid").exists():
-        time.sleep(0.05)
-    child = int((folder / "pid").read_text())
-    status = Path(f"/proc/{child}/status").read_text(encoding="utf-8")
-    parent = next(line.split()[1] for line in status.splitlines() if line.startswith("PPid"))
-    os.kill(int(parent), signal.SIGKILL)
 
 
 def tones(folder: Path, count: int) -> list[str]:
@@ -206,7 +167,6 @@ def test_evaluate_gives_the_same_scorecard(cluster: Ray) -> None:
 @slow
 def test_evaluate_from_a_shell_starts_a_cluster_and_says_nothing_of_it(tmp_path: Path) -> None:
     """A process of its own: standard output is one JSON text, standard error is ours."""
-    pytest.importorskip("ray")
     soundfile.write(tmp_path / "tone.wav", tone(300), 8_000)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("RAY_ADDRESS", None)
@@ -229,6 +189,16 @@ def test_without_ray_the_extra_is_named(
     command = ["pairs", "from-video", str(tmp_path / "films"), "--out", out, "--engine", "ray"]
     assert cli.main(command) == 2
     assert "pip install 'synesthete[ray]'" in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    assert cli.main(["generate", "digits", "seven.wav", "--engine", "ray"]) == 2
+    assert f"no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{port}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context, parent_process
 from typing import Protocol, TypeVar
 
@@ -79,12 +80,17 @@ HERE = Local()
 def apart(
     function: Callable[[Item], Result], item: Item, crashed: Callable[[Item], Result]
 ) -> Result:
-    """The function's result for an item, in a process of its own."""
+    """The function's result for an item, in a process beside this one that the next finds too."""
     try:
-        with _pool(1) as alone:
-            return alone.submit(function, item).result()
+        return _beside().submit(function, item).result()
     except BrokenProcessPool:
+        _beside.cache_clear()
         return crashed(item)
+
+
+@cache
+def _beside() -> ProcessPoolExecutor:
+    return _pool(1)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

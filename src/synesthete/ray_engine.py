@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Ray:
                     raise error
                 yield result
         except ray.exceptions.RayError as error:
-            raise UserError(f"Ray failed: {error}") from error
+            raise UserError(f"Ray failed: {str(error).strip().splitlines()[-1]}") from error
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,20 @@ def _start(workers: int) -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            _reach(address)
             ray.init(**quiet)
         else:
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
-    except ConnectionError as error:
+    except OSError as error:
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _reach(address: str) -> None:
+    """Raise OSError where nothing answers at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=10).close()
 
 
 def _room(cores: int) -> int:
