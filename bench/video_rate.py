@@ -20,7 +20,7 @@ import torch
 
 from synesthete import evaluate
 from synesthete.data import joining, storage, videos
-from synesthete.data.own import Form
+from synesthete.data.own import Form, Found
 from synesthete.data.sides import Shares
 from synesthete.data.video import Cut
 from synesthete.engines import HERE
@@ -74,7 +74,9 @@ def write_page() -> None:
     found = {row["what"]: row for row in held["rows"]}
     lines = ["| measured | mean | 95% | samples |", "|---|---|---|---|"]
     for name, each in found.items():
-        lines.append(f"| {name} | {each['mean']:,.4g} | {_between(each['ci95'])} | {each['n']} |")
+        lines.append(
+            f"| {name} | {_short(each['mean'])} | {_between(each['ci95'])} | {each['n']} |"
+        )
     about = ", ".join(f"{key}: {value}" for key, value in held["about"].items())
     lines += ["", f"({about}.)", "", f"| {HOURS:,} hours | | 95% |", "|---|---|---|"]
     pairs = found[PAIRS]["mean"] * HOURS / 1e6
@@ -90,7 +92,7 @@ def write_page() -> None:
     ):
         mean, ci95 = found[key]["mean"] * times, found[key]["ci95"]
         between = _between(ci95 and [end * times for end in ci95])
-        lines.append(f"| {name} | {mean:,.4g} | {between} |")
+        lines.append(f"| {name} | {_short(mean)} | {between} |")
     before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
     after = rest.split(MARKS[1])[1]
     text = before + MARKS[0] + "\n".join(lines) + "\n" + MARKS[1] + after
@@ -98,7 +100,11 @@ def write_page() -> None:
 
 
 def _between(ci95: Sequence[float] | None) -> str:
-    return "" if ci95 is None else f"{ci95[0]:,.4g} to {ci95[1]:,.4g}"
+    return "" if ci95 is None else " to ".join(map(_short, ci95))
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def cutting(place: Path, films: int, seconds: float, fps: float) -> list[dict[str, Any]]:
@@ -124,15 +130,36 @@ def cutting(place: Path, films: int, seconds: float, fps: float) -> list[dict[st
 
     pairs = len(found.edges)
     storing = [cpu(store) / pairs * 1e6 / 3_600 for _ in range(5)]
-    stored = sum(p.stat().st_size for p in (place / "pairs").rglob("*") if p.is_file()) / pairs
+    stored = [_size(one, form, place / "one") * 1e6 / 2**30 for one in _films(found)]
     return [
         row(CUTTING, costs),
         row(PAIRS, counts),
         row(FILMS, sizes),
         row(KEPT, kept),
         row(JOINING, storing),
-        row(STORED, [stored * 1e6 / 2**30]),
+        row(STORED, stored),
     ]
+
+
+def _films(found: Found) -> list[Found]:
+    """What each film gave, on its own."""
+    groups = [item.group for item in found.sounds]
+    parts = []
+    for group in sorted({*groups}):
+        rows = [row for row, other in enumerate(groups) if other == group]
+        items = [found.sounds[row] for row in rows]
+        waves, pixels = [found.waves[row] for row in rows], [found.pixels[row] for row in rows]
+        edges = np.repeat(np.arange(len(rows))[:, None], 2, axis=1)
+        parts.append(Found(items, waves, items, pixels, edges))
+    return parts
+
+
+def _size(found: Found, form: Form, out: Path) -> float:
+    """Bytes on disk a pair."""
+    made = joining.join(found, form, Shares(0, 0, 0), provenance({"audio_source": "bench"}, form))
+    storage.save(made.alignment, out, beside=made.save_beside)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files) / len(made.alignment.edges)
 
 
 def drawing(blocks: int) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from chores import (
     once_slow,
 )
 from synesthete import cli, deliver, evaluate, ray_engine
-from synesthete.data import storage, toy, videos
+from synesthete.data import storage, toy
 from synesthete.engines import Engine, Local
 from synesthete.errors import UserError
 from synesthete.ray_engine import Ray
@@ -37,17 +37,30 @@ slow = pytest.mark.slow
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Ray]:
     """A cluster of two cores, in which the modules of these tests can be imported."""
+    import ray
+
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         yield Ray(2)
-    ray_engine.ray.shutdown()
+    ray.shutdown()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
     }
+
+
+class Slowed:
+    """A cluster of which one process waits to be killed."""
+
+    def __init__(self, cluster: Ray, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+
+    def map(self, function, items, *, cores=1, crashed=None):  # type: ignore[no-untyped-def]
+        slowed = partial(once_slow, self.folder, function)
+        return self.cluster.map(slowed, items, cores=cores, crashed=crashed)
 
 
 def behaves(engine: Engine) -> None:
@@ -81,14 +94,9 @@ def test_a_killed_worker_loses_nothing(cluster: Ray, tmp_path: Path) -> None:
     model, files = untrained("archetype"), tones(tmp_path, 70)
     deliver.deliver(model, files, 2, npz=tmp_path / "local.npz")
 
-    class Slowed:
-        def map(self, function, items, *, cores=1, crashed=None):  # type: ignore[no-untyped-def]
-            slowed = partial(once_slow, tmp_path, function)
-            return cluster.map(slowed, items, cores=cores, crashed=crashed)
-
     killer = threading.Thread(target=kill, args=(tmp_path,))
     killer.start()
-    deliver.deliver(model, files, 2, npz=tmp_path / "ray.npz", engine=Slowed())
+    deliver.deliver(model, files, 2, npz=tmp_path / "ray.npz", engine=Slowed(cluster, tmp_path))
     killer.join()
     assert same(tmp_path / "local.npz", tmp_path / "ray.npz")
 
@@ -107,15 +115,21 @@ def test_videos_give_the_same_folder_though_a_worker_is_killed(
     monkeypatch.chdir(tmp_path)
     options = ["--size", "32", "--test", "0.3", "--fps", "2"]
     assert cli.main(["pairs", "from-video", "films", "--out", "local", *options]) == 0
-    monkeypatch.setattr(videos, "work", partial(once_slow, tmp_path, videos.work))
-    killer = threading.Thread(target=kill, args=(tmp_path,), kwargs={"parent": True})
-    killer.start()
-    command = ["pairs", "from-video", "films", "--out", "ray", "--engine", "ray", *options]
-    assert cli.main(command) == 0
-    killer.join()
     local = contents(tmp_path / "local")
     assert len(local) > 3
+    command = ["pairs", "from-video", "films", "--engine", "ray", *options]
+    assert cli.main([*command, "--out", "ray"]) == 0
     assert contents(tmp_path / "ray") == local
+
+    def slowed(_: object) -> Slowed:
+        return Slowed(cluster, tmp_path)
+
+    monkeypatch.setattr("synesthete.cli.options.engine_of", slowed)
+    killer = threading.Thread(target=kill, args=(tmp_path,), kwargs={"parent": True})
+    killer.start()
+    assert cli.main([*command, "--out", "killed"]) == 0
+    killer.join()
+    assert contents(tmp_path / "killed") == local
 
 
 def tones(folder: Path, count: int) -> list[str]:
@@ -197,6 +211,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    monkeypatch.setattr("synesthete.ray_engine.ray.is_initialized", lambda: False)
     assert cli.main(["generate", "digits", "seven.wav", "--engine", "ray"]) == 2
     assert f"no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{port}" in capsys.readouterr().err
 

@@ -112,6 +112,8 @@ def _drawn(
             waveforms[place] = load(source, model.rate)
         except AudioError as error:
             answers[place] = str(error)
+    if not waveforms:
+        return answers
     rows = [first + place for place in waveforms]
     drawn = model.draw([*waveforms.values()], n, seed=seed, rows=rows, diversity=diversity)
     for place, images in zip(waveforms, drawn, strict=True):
