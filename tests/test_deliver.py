@@ -62,6 +62,13 @@ def test_files_are_drawn_in_blocks_each_by_its_own_noise(vae: Model, tmp_path: P
             assert np.abs(held["images"][i].astype(int) - alone).max() <= 1
 
 
+def test_a_block_without_a_good_file_draws_nothing(vae: Model, tmp_path: Path) -> None:
+    assert deliver(vae, [str(tmp_path / "gone.wav")], 2, npz=tmp_path / "out.npz") == 2
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as held:
+        assert "gone.wav" in held["error"][0]
+        assert not held["images"].any()
+
+
 def test_every_file_has_a_picture_of_its_own() -> None:
     files = ["a/t.wav", "b/t.wav", "t-2.wav", "T.flac", "-"]
     names = ["t.png", "t-2.png", "t-2-2.png", "T-3.png", "stdin.png"]

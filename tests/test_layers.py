@@ -13,11 +13,12 @@ from tiny import tone
 ROOT = Path(synesthete.__file__).parent
 
 LAYERS = (
-    ("errors", "files", "pixels", "tables", "torchrun", "__init__", "data"),
+    ("errors", "files", "pixels", "tables", "engines", "torchrun", "__init__", "data"),
     ("progress",),
     (
         "hub",
         "locks",
+        "ray_engine",
         "data.download",
         "data.containers",
         "data.content",

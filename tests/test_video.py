@@ -19,6 +19,7 @@ from synesthete import cli
 from synesthete.data import joining, storage, video, videos
 from synesthete.data.own import Form
 from synesthete.data.video import Cut, VideoError
+from synesthete.engines import Local
 
 RATE, FPS = 16_000, 10
 FORM = Form(rate=8_000, size=32)
@@ -214,7 +215,7 @@ def test_a_video_that_crashes_its_decoder_costs_the_others_nothing(
     good = film(tmp_path / "in" / "good.mp4", brightening(3), rising(3))
     bad = film(tmp_path / "in" / "bad.mp4", brightening(3), rising(3))
     monkeypatch.setattr(videos, "work", crash)
-    found = videos.found(tmp_path / "in", FORM, Cut(), tmp_path / "work", 2)
+    found = videos.found(tmp_path / "in", FORM, Cut(), tmp_path / "work", Local(2))
     assert found.left_out == {str(bad): videos.CRASHED}
     assert {item.file for item in found.sounds} == {str(good)}
 

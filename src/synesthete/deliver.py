@@ -3,22 +3,27 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from synesthete import tables
+from synesthete.data.audio import AudioError, Wave
+from synesthete.engines import HERE, Engine
 from synesthete.files import whole_file
 from synesthete.generate import CLIPS, Model, check
-from synesthete.inputs import STDIN, summarise, usable
+from synesthete.inputs import STDIN, given, load, refuse, summarise
 from synesthete.pixels import tile
 from synesthete.progress import bar
 
 Images = NDArray[np.uint8]
+Block = tuple[int, list[str | bytes]]
+"""The row of the first of some sounds, and what each is loaded from."""
 
 
 def deliver(
@@ -31,6 +36,7 @@ def deliver(
     out: Path | None = None,
     npz: Path | None = None,
     listing: str | None = None,
+    engine: Engine = HERE,
 ) -> int:
     """Generate `n` images for each file and write them; the command's exit status.
 
@@ -48,7 +54,7 @@ def deliver(
     kept = model.blank(len(files), n) if npz else None
     records: list[dict[str, Any]] = [{"file": f, "error": "", "written": None} for f in files]
     names = picture_names(files)
-    for row, images in _generated(model, files, n, seed, diversity, records):
+    for row, images in _generated(model, files, n, seed, diversity, records, engine):
         if kept is not None:
             kept[row] = images
         if out:
@@ -69,16 +75,50 @@ def _generated(
     seed: int,
     diversity: float,
     records: list[dict[str, Any]],
+    engine: Engine,
 ) -> Iterator[tuple[int, Images]]:
     """Row and images of each good file; the errors of the others go into their records."""
-    clips = usable(files, records, model.rate)
+    threads = torch.get_num_threads()
+    draw = partial(_drawn, model, n, seed, diversity, threads)
+    rows = iter(range(len(files)))
     with bar("generating", len(files)) as progress:
-        while block := list(islice(clips, CLIPS)):
-            rows, waveforms = zip(*block, strict=True)
-            drawn = model.draw(waveforms, n, seed=seed, rows=rows, diversity=diversity)
-            for row, images in zip(rows, drawn, strict=True):
-                yield row, images
+        for answers in engine.map(draw, _blocks(files), cores=threads):
+            for answer, row in zip(answers, rows, strict=False):
+                if isinstance(answer, str):
+                    refuse(records[row], answer)
+                else:
+                    yield row, answer
                 progress.advance()
+
+
+def _blocks(files: Sequence[str]) -> Iterator[Block]:
+    for first in range(0, len(files), CLIPS):
+        yield first, [given(file) for file in files[first : first + CLIPS]]
+
+
+def _drawn(
+    model: Model, n: int, seed: int, diversity: float, threads: int, block: Block
+) -> list[Images | str]:
+    """The images of each sound of a block, or what is wrong with it.
+
+    With as many threads as its caller has: with others, a sum may differ in its last bit.
+    """
+    torch.set_num_threads(threads)
+    first, sources = block
+    waveforms: dict[int, Wave] = {}
+    answers: list[Images | str] = [""] * len(sources)
+    for place, source in enumerate(sources):
+        try:
+            waveforms[place] = load(source, model.rate)
+        except AudioError as error:
+            answers[place] = str(error)
+    if not waveforms:
+        return answers
+    rows = [first + place for place in waveforms]
+    drawn = model.draw([*waveforms.values()], n, seed=seed, rows=rows, diversity=diversity)
+    for place, images in zip(waveforms, drawn, strict=True):
+        answers[place] = images
+    return answers
 
 
 def picture_names(files: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,14 +15,18 @@ from synesthete import metrics
 from synesthete.data.alignment import Alignment
 from synesthete.data.batches import spectrograms
 from synesthete.data.labels import Labels
+from synesthete.engines import HERE, Engine
 from synesthete.errors import UserError
 from synesthete.family import noise
-from synesthete.generate import Model, to_uint8
+from synesthete.generate import IMAGES, Model, to_uint8
 from synesthete.judges import load_judge, read
 from synesthete.progress import bar, busy
 
 SAMPLES = 16
 """Images a recording, for consistency and diversity within a recording."""
+
+RECORDINGS = 8
+"""Recordings whose images are drawn at a time, wherever that is."""
 
 KEYS = (
     "model", "audio_source", "split", "seed", "n_pairs", "n_recordings", "agreement",
@@ -156,28 +161,76 @@ class Asked(Protocol):
         """int64[E], the recording of each pair."""
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Part:
+    """Some recordings of an exam, and their pairs."""
+
+    first: int
+    """The number of the first recording."""
+    audio: NDArray[np.float32]
+    """float32[B, 1, bands, columns], their spectrograms."""
+    pairs: Rows
+    """int64[P], the numbers of their pairs."""
+    owners: Rows
+    """int64[P], the row of `audio` that each pair belongs to."""
+
+
 def draw(
-    model: Model, exam: Asked, seed: int = 0, diversity: float = 1.0
+    model: Model,
+    exam: Asked,
+    seed: int = 0,
+    diversity: float = 1.0,
+    engine: Engine = HERE,
 ) -> tuple[Images, Images, float]:
     """An image a pair, `SAMPLES` images a recording, and the seconds that one image took.
 
     Noise is keyed by (seed, pair) and (seed, recording, sample).
     """
-    audio = spectrograms(exam.alignment, model.artefact.preset.spectrogram)
-    size, parts = model.generator.noise_size, []
+    threads = torch.get_num_threads()
+    images, samples = model.blank(len(exam.recordings), 1)[:, 0], []
+    parts = _parts(exam, spectrograms(exam.alignment, model.artefact.preset.spectrogram).numpy())
+    drawn = partial(_drawn, model, seed, diversity, threads)
     started = time.perf_counter()
-    codes = model.generator.encode(audio)
-    with bar("generating", len(exam.recordings)) as progress:
-        for first in range(0, len(exam.recordings), 500):
-            rows = exam.recordings[first : first + 500]
-            noises = noise(seed, first, len(rows), 1, size)[:, 0]
-            heard = codes[torch.from_numpy(rows)]
-            parts.append(to_uint8(model.generator.decode(heard, noises, diversity)))
-            progress.advance(len(rows))
-    seconds = (time.perf_counter() - started) / len(exam.recordings)
-    samples = model.sample(audio, SAMPLES, seed=seed, diversity=diversity)
-    return np.concatenate(parts), samples, seconds
+    with bar("generating", len(images)) as progress:
+        for part, found in zip(parts, engine.map(drawn, parts, cores=threads), strict=True):
+            images[part.pairs] = found[0]
+            samples.append(found[1])
+            progress.advance(len(part.pairs))
+    every = np.concatenate(samples)
+    seconds = (time.perf_counter() - started) / (len(images) + every[:, :, 0, 0].size)
+    return images, every, seconds
+
+
+def _parts(exam: Asked, audio: NDArray[np.float32]) -> list[Part]:
+    """The exam, `RECORDINGS` at a time, given every recording's spectrogram."""
+    order = np.argsort(exam.recordings, kind="stable")
+    owners, parts = exam.recordings[order], []
+    for first in range(0, len(audio), RECORDINGS):
+        start, end = np.searchsorted(owners, (first, first + RECORDINGS))
+        some = slice(int(start), int(end))
+        spectrogram = audio[first : first + RECORDINGS]
+        parts.append(Part(first, spectrogram, order[some], owners[some] - first))
+    return parts
+
+
+@torch.inference_mode()
+def _drawn(
+    model: Model, seed: int, diversity: float, threads: int, part: Part
+) -> tuple[Images, Images]:
+    """The images of a part's pairs, and the samples of its recordings.
+
+    With as many threads as its caller has: with others, a sum may differ in its last bit.
+    """
+    torch.set_num_threads(threads)
+    audio, size = torch.tensor(part.audio), model.generator.noise_size
+    codes, images = model.generator.encode(audio), model.blank(len(part.pairs), 1)[:, 0]
+    for i in range(0, len(images), IMAGES):
+        some = slice(i, i + IMAGES)
+        noises = torch.cat([noise(seed, int(pair), 1, 1, size)[:, 0] for pair in part.pairs[some]])
+        drawn = model.generator.decode(codes[part.owners[some]], noises, diversity)
+        images[some] = to_uint8(drawn)
+    rows = range(part.first, part.first + len(audio))
+    return images, model.sample(audio, SAMPLES, seed=seed, rows=rows, diversity=diversity)
 
 
 def score(exam: Exam, images: Images, samples: Images | None = None, seed: int = 0) -> Answer:
@@ -211,9 +264,11 @@ def score(exam: Exam, images: Images, samples: Images | None = None, seed: int =
     return Answer(images, reading, {k: plain(v) for k, v in card.items()})
 
 
-def evaluate(model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0) -> Answer:
+def evaluate(
+    model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0, engine: Engine = HERE
+) -> Answer:
     """The scorecard of one model, with the images behind it."""
-    images, samples, seconds = draw(model, exam, seed, diversity)
+    images, samples, seconds = draw(model, exam, seed, diversity, engine)
     with busy("scoring"):
         answer = score(exam, images, samples, seed)
     answer.scorecard.update(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from synesthete import evaluate_matches, judges, matching, metrics
 from synesthete.artefact import Artefact
 from synesthete.data.batches import spectrograms
+from synesthete.engines import HERE, Engine
 from synesthete.errors import UserError
 from synesthete.evaluate import KEYS, Images, Rows, Scorecard, draw, plain
 from synesthete.family import Generator, Matcher
@@ -36,6 +37,7 @@ def named(
     split: str,
     seed: int,
     diversity: float,
+    engine: Engine = HERE,
 ) -> Scorecard:
     """The scorecard of a generator or of matchers on an alignment of a user's own.
 
@@ -54,10 +56,12 @@ def named(
         )
     own = Path(first.name) / MATCHER
     exam = prepare(folder, matcher or (own if own.is_dir() else None), split)
-    return evaluate(Model(first), exam, seed, diversity)
+    return evaluate(Model(first), exam, seed, diversity, engine)
 
 
-def evaluate(model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0) -> Scorecard:
+def evaluate(
+    model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0, engine: Engine = HERE
+) -> Scorecard:
     """The scorecard of one generator: `evaluate.KEYS`, then `retrieval` and `correspondence`.
 
     Raises:
@@ -71,7 +75,7 @@ def evaluate(model: Model, exam: Exam, seed: int = 0, diversity: float = 1.0) ->
     wanted, found = exam.alignment.images.shape[1:], tuple(model.artefact.shapes.image)
     if wanted != found:
         raise UserError(f"this model draws images {found}, the alignment has {wanted}")
-    images, samples, seconds = draw(model, exam, seed, diversity)
+    images, samples, seconds = draw(model, exam, seed, diversity, engine)
     with busy("scoring"):
         card = score(exam, images, samples, seed)
     return card | {

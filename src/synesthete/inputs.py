@@ -44,25 +44,39 @@ def usable(
     """Row and clip at `rate` of each good file; a bad one gets a line on standard error."""
     for row, file in enumerate(files):
         try:
-            waveform = _load(file, rate)
+            waveform = load(given(file), rate)
         except audio.AudioError as error:
-            records[row]["error"] = str(error)
-            print(f"synesthete: {error}", file=sys.stderr)
+            refuse(records[row], str(error))
             continue
         yield row, waveform
 
 
-def _load(file: str, rate: int) -> audio.Wave:
-    if file == STDIN:
-        return _load_stdin(rate)
-    if Path(file).is_dir():
-        raise audio.Unreadable(f"{file}: no sound file in it")
-    return audio.load(file, rate=rate)
+def refuse(record: dict[str, Any], error: str) -> None:
+    """Note what is wrong with a file, and say it on standard error."""
+    record["error"] = error
+    print(f"synesthete: {error}", file=sys.stderr)
 
 
-def _load_stdin(rate: int) -> audio.Wave:
+def given(file: str) -> str | bytes:
+    """What `load` takes in any process: a file's name; of standard input, the bytes."""
+    return sys.stdin.buffer.read(audio.LIMITS.max_bytes + 1) if file == STDIN else file
+
+
+def load(source: str | bytes, rate: int) -> audio.Wave:
+    """The clip at `rate` of what was `given`.
+
+    Raises:
+        AudioError: it cannot be used.
+    """
+    if isinstance(source, bytes):
+        return _load_stdin(source, rate)
+    if Path(source).is_dir():
+        raise audio.Unreadable(f"{source}: no sound file in it")
+    return audio.load(source, rate=rate)
+
+
+def _load_stdin(data: bytes, rate: int) -> audio.Wave:
     limit = audio.LIMITS.max_bytes
-    data = sys.stdin.buffer.read(limit + 1)
     if len(data) > limit:
         raise audio.TooLong(f"standard input: wanted at most {limit} bytes")
     try:

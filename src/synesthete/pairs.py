@@ -1,6 +1,5 @@
 """Build alignments of a user's own material, and tell what was paired and what was left out."""
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from synesthete.data.manifest import Columns
 from synesthete.data.own import Form, Listing
 from synesthete.data.sides import Shares
 from synesthete.data.video import Cut
+from synesthete.engines import Engine
 from synesthete.locks import alone
 from synesthete.progress import console
 
@@ -41,7 +41,7 @@ def from_manifest(
 
 
 def from_video(
-    source: Path, out: Path, form: Form, shares: Shares, cut: Cut, workers: int | None = None
+    source: Path, out: Path, form: Form, shares: Shares, cut: Cut, engine: Engine
 ) -> None:
     """Cut the pairs of every video in a folder (`videos.found`) and write the alignment to `out`.
 
@@ -51,7 +51,7 @@ def from_video(
     about = {"audio_source": source.resolve().name, "rule": "frames and the sound around them"}
     told = provenance({**about, "cut": asdict(cut)}, form)
     with alone(out):
-        found = videos.found(source, form, cut, work, workers or os.cpu_count() or 1)
+        found = videos.found(source, form, cut, work, engine)
         write(joining.join(found, form, shares, told), out)
         shutil.rmtree(work)
 

@@ -72,6 +72,24 @@ def evaluations(parser: Parser) -> None:
                         help="of the network, an image (of flow; default: 4)")  # fmt: skip
 
 
+def engine(parser: Parser) -> None:
+    """Where the work is done."""
+    parser.add_argument("--engine", default="local", choices=("local", "ray"),
+                        help="ray: on the cluster at RAY_ADDRESS, or on one here")  # fmt: skip
+
+
+def engine_of(a: Arguments) -> Any:
+    """The engine that the options ask for."""
+    workers = getattr(a, "workers", None)
+    if a.engine == "ray":
+        from synesthete.ray_engine import Ray
+
+        return Ray(workers)
+    from synesthete.engines import HERE, Local
+
+    return Local(workers) if workers else HERE
+
+
 def seed(parser: Parser) -> None:
     """Of everything random."""
     parser.add_argument("--seed", type=int, default=0, help="default: 0")

@@ -31,7 +31,7 @@ def from_video(a: Arguments) -> None:
     from synesthete.data.video import Cut
 
     cut = Cut(a.frames, a.fps, a.before, a.after)
-    pairs.from_video(a.dir, a.out, *_form(a), cut=cut, workers=a.workers)
+    pairs.from_video(a.dir, a.out, *_form(a), cut=cut, engine=options.engine_of(a))
     print(a.out)
 
 
@@ -84,6 +84,7 @@ def _add_from_video(kinds: Commands) -> None:
     p = options.command(kinds, "from-video", from_video, """
   synesthete pairs from-video films --out pairs --fps 2
   synesthete pairs from-video films --out pairs --frames peaks --before 0.2 --after 0.8
+  synesthete pairs from-video films --out pairs --engine ray
 """)  # fmt: skip
     p.add_argument("dir", type=Path, help="videos, searched recursively")
     p.add_argument("--frames", default="rate", choices=("rate", "scenes", "peaks"),
@@ -93,6 +94,7 @@ def _add_from_video(kinds: Commands) -> None:
     for name in ("before", "after"):
         p.add_argument(f"--{name}", type=float, default=0.5, metavar="S",
                        help=f"seconds of sound {name} a frame (default: 0.5)")  # fmt: skip
+    options.engine(p)
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     _own(p)
 

@@ -16,12 +16,14 @@ def evaluate(a: Arguments) -> None:
     from synesthete.generate import check
 
     held = [artefact.read(name) for name in a.model]
+    _check_engine(held, a)
     folder = a.pairs or material.default(options.mix_of(a, held[0].data))
     material.check_same(folder, held[0].data, asked=bool(a.pairs or a.split))
     if a.matcher or not pairs_exam.digits(folder):
         if a.degraded or a.dial:
             raise UserError("--degraded and --dial need labelled digits")
-        own = evaluate_pairs.named(held, folder, a.matcher, a.side, a.seed, a.diversity)
+        engine = options.engine_of(a)
+        own = evaluate_pairs.named(held, folder, a.matcher, a.side, a.seed, a.diversity, engine)
         _tell(held, own, a)
         return
     exam = scoring.prepare(*material.load(folder), split=a.side)
@@ -30,6 +32,18 @@ def evaluate(a: Arguments) -> None:
         _table(held, exam, a)
         return
     _tell(held, _card(held, exam, a), a)
+
+
+def _check_engine(held: Sequence[Any], a: Arguments) -> None:
+    """Refuse an engine for what is not drawn with it, rather than do without."""
+    from synesthete.family import Generator
+
+    if a.engine == "local":
+        return
+    if a.degraded or a.dial:
+        raise UserError(f"--degraded and --dial do not take --engine {a.engine}")
+    if not all(isinstance(each.model, Generator) for each in held):
+        raise UserError(f"--engine {a.engine} is for models that draw from sound")
 
 
 def _tell(held: Sequence[Any], card: dict[str, Any], a: Arguments) -> None:
@@ -83,7 +97,8 @@ def _card(held: Sequence[Any], exam: Any, a: Arguments) -> dict[str, Any]:
     from synesthete.generate import Model
 
     models = [Model(h, evaluations=a.evaluations) for h in held]
-    answers = [scoring.evaluate(m, exam, a.seed, a.diversity) for m in models]
+    engine = options.engine_of(a)
+    answers = [scoring.evaluate(m, exam, a.seed, a.diversity, engine) for m in models]
     return scoring.pool(exam, answers, a.seed)
 
 
@@ -109,6 +124,7 @@ def add(commands: Commands) -> None:
     options.drawing(p)
     p.add_argument("--side", default="test", choices=("test", "validation"), help="default: test")
     p.add_argument("--json", metavar="FILE", help="write the scorecard; - for standard output")
+    options.engine(p)
     options.seed(p)
     options.crowd(p)
     options.data(p)

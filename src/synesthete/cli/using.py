@@ -15,6 +15,7 @@ def generate(a: Arguments) -> int:
     return deliver(
         load(a.model, evaluations=a.evaluations), find_audio(a.files), a.n,
         seed=a.seed, diversity=a.diversity, out=a.out, npz=a.npz, listing=a.json,
+        engine=options.engine_of(a),
     )  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def _add_generate(commands: Commands) -> None:
     p.add_argument("--out", type=Path, help="a folder for one PNG a file (default: images)")
     p.add_argument("--npz", type=Path, help="all images in one NumPy file instead")
     p.add_argument("--json", metavar="FILE", help="what was written where; - for standard output")
+    options.engine(p)
     options.seed(p)
 
 

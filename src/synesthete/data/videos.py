@@ -2,14 +2,8 @@
 
 import hashlib
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +12,7 @@ from synesthete.data import video
 from synesthete.data.content import from_16_bit, to_16_bit
 from synesthete.data.own import Form, Found, Item, OwnError
 from synesthete.data.video import Cut
+from synesthete.engines import Engine
 from synesthete.files import whole_file
 from synesthete.progress import bar
 
@@ -34,7 +29,7 @@ class Task:
     result: Path
 
 
-def found(folder: Path, form: Form, cut: Cut, work: Path, workers: int) -> Found:
+def found(folder: Path, form: Form, cut: Cut, work: Path, engine: Engine) -> Found:
     """The pairs of every video below a folder, by path and time; a video is a group.
 
     What each video gave is kept in `work`, and taken from there by a second call: a build that was
@@ -50,7 +45,7 @@ def found(folder: Path, form: Form, cut: Cut, work: Path, workers: int) -> Found
         raise OwnError(f"{folder}: no videos ({' '.join(sorted(video.SUFFIXES))})")
     work.mkdir(parents=True, exist_ok=True)
     tasks = [Task(path, form, cut, work / _key(path, folder, form, cut)) for path in paths]
-    _run(tasks, workers)
+    _run(tasks, engine)
     return _gathered(folder, tasks)
 
 
@@ -62,42 +57,12 @@ def _key(path: Path, folder: Path, form: Form, cut: Cut) -> str:
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
 
-def _run(tasks: Sequence[Task], workers: int) -> None:
+def _run(tasks: Sequence[Task], engine: Engine) -> None:
     """See that every task has its result; one that ends its process costs the others nothing."""
     waiting = [task for task in tasks if not task.result.exists()]
     with bar("cutting videos", len(tasks), len(tasks) - len(waiting)) as progress:
-        try:
-            _in_processes(waiting, workers, progress.advance)
-            return
-        except BrokenProcessPool:
-            waiting = [task for task in waiting if not task.result.exists()]
-        for task in waiting:
-            try:
-                _in_processes([task], 1, progress.advance)
-            except BrokenProcessPool:
-                _keep(task, CRASHED)
-
-
-def _in_processes(tasks: Sequence[Task], workers: int, advance: Callable[[], None]) -> None:
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare)
-    try:
-        for done in as_completed([pool.submit(work, task) for task in tasks]):
-            done.result()
-            advance()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _prepare() -> None:
-    """Leave Ctrl-C to the parent process, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
+        for _ in engine.map(work, waiting, crashed=_crashed):
+            progress.advance()
 
 
 def work(task: Task) -> None:
@@ -108,6 +73,10 @@ def work(task: Task) -> None:
         _keep(task, str(error))
         return
     _keep(task, "", seconds=clips.seconds, pixels=clips.pixels, samples=to_16_bit(clips.waves))
+
+
+def _crashed(task: Task) -> None:
+    _keep(task, CRASHED)
 
 
 def _keep(
