@@ -1,5 +1,5 @@
 # Every target sets up what it needs first: a .venv with pinned dependencies.
-.PHONY: setup demo test test-all app lint bench scores levers digits faithful streaming reproduce web clean
+.PHONY: setup demo test test-all app lint docs bench scores levers digits faithful streaming reproduce web clean
 PYTHON ?= python3
 BIN := .venv/bin
 # What `make web` takes: the machine's own npm, or else one from the package index.
@@ -16,7 +16,7 @@ setup: .venv/.installed
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,app,export,video,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[speech,app,export,video,dev,docs]'
 	touch $@
 
 demo: .venv/.installed  ## data -> train -> score -> pictures -> runs/demo/report.html
@@ -35,6 +35,9 @@ lint: .venv/.installed-dev  ## formatting, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: .venv/.installed-dev  ## the documentation -> build/site/index.html; a broken link is an error
+	$(BIN)/zensical build --clean --strict
 
 bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 	$(BIN)/python bench/run.py

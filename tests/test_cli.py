@@ -370,18 +370,6 @@ def test_every_help_ends_in_examples_that_are_understood() -> None:
             understood(line)
 
 
-def test_every_command_of_the_readme_is_understood() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    lines = [
-        line
-        for line in readme.read_text(encoding="utf-8").splitlines()
-        if line.startswith("    synesthete ")
-    ]
-    assert len(lines) >= 6
-    for line in lines:
-        understood(line)
-
-
 def test_the_page_says_what_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

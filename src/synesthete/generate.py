@@ -69,13 +69,14 @@ class Model:
         Image j of input i depends on (seed, i, j) alone, within a grey level, whatever the batch.
         A long list takes no more memory than its images; threads may share the model.
 
-        >>> model.generate("seven.wav", n=16).shape
-        (16, 28, 28)
-        >>> model.generate(["seven.wav", "seven.wav"], n=4, seed=1, diversity=0.5).shape
-        (2, 4, 28, 28)
-        >>> second = np.random.default_rng(0).normal(0, 0.1, 16_000)
-        >>> model.generate(second, n=1, sample_rate=16_000).dtype
-        dtype('uint8')
+        Examples:
+            >>> model.generate("seven.wav", n=16).shape
+            (16, 28, 28)
+            >>> model.generate(["seven.wav", "seven.wav"], n=4, seed=1, diversity=0.5).shape
+            (2, 4, 28, 28)
+            >>> second = np.random.default_rng(0).normal(0, 0.1, 16_000)
+            >>> model.generate(second, n=1, sample_rate=16_000).dtype
+            dtype('uint8')
 
         Args:
             source: a path, an audio file's bytes, samples (then `sample_rate` in Hz is needed), or
@@ -173,12 +174,13 @@ class Model:
     ) -> NDArray[np.float32]:
         """Place a clip in the latent space: float32[D]; float32[B, D] for a list of clips.
 
-        >>> vector = model.embed("seven.wav")
-        >>> vector.shape, vector.dtype
-        ((64,), dtype('float32'))
-        >>> both = model.embed(["seven.wav", Path("seven.wav").read_bytes()])
-        >>> bool(np.allclose(both, vector, atol=1e-5))
-        True
+        Examples:
+            >>> vector = model.embed("seven.wav")
+            >>> vector.shape, vector.dtype
+            ((64,), dtype('float32'))
+            >>> both = model.embed(["seven.wav", Path("seven.wav").read_bytes()])
+            >>> bool(np.allclose(both, vector, atol=1e-5))
+            True
 
         Raises:
             AudioError: a clip cannot be used.
@@ -209,9 +211,10 @@ class Model:
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write the model into a folder that `load` reads: plain files, no pickle.
 
-        >>> model.save_pretrained("my-digits")
-        >>> sorted(path.name for path in Path("my-digits").iterdir())
-        ['README.md', 'config.json', 'model.safetensors', 'scorecard.json']
+        Examples:
+            >>> model.save_pretrained("my-digits")
+            >>> sorted(path.name for path in Path("my-digits").iterdir())
+            ['README.md', 'config.json', 'model.safetensors', 'scorecard.json']
         """
         artefact.copy(self.artefact, Path(directory))
 
@@ -224,9 +227,10 @@ class Model:
         public, unless `private` or the organisation says otherwise. `token` is by default that of
         `hf auth login`. It needs `pip install 'synesthete[hub]'`.
 
-        >>> address = model.push_to_hub("ada/digits", private=True)
-        >>> synesthete.load("ada/digits").generate("seven.wav", n=1).shape
-        (1, 28, 28)
+        Examples:
+            >>> address = model.push_to_hub("ada/digits", private=True)
+            >>> synesthete.load("ada/digits").generate("seven.wav", n=1).shape
+            (1, 28, 28)
 
         Raises:
             HubError: not logged in, not allowed, or not reached.
@@ -248,14 +252,15 @@ def load(model: str | os.PathLike[str], *, evaluations: int | None = None) -> Mo
     `user/model` is fetched from the Hugging Face Hub, its plain files alone, unless there is a
     folder `user` here; it needs `pip install 'synesthete[hub]'`.
 
-    >>> model = synesthete.load("digits")
-    >>> model.artefact.shapes.image
-    (1, 28, 28)
-    >>> fast = synesthete.load("digits", evaluations=1)
-    >>> synesthete.load("digts")
-    Traceback (most recent call last):
-        ...
-    synesthete.artefact.ArtefactError: no model 'digts': ...; did you mean 'digits'?
+    Examples:
+        >>> model = synesthete.load("digits")
+        >>> model.artefact.shapes.image
+        (1, 28, 28)
+        >>> fast = synesthete.load("digits", evaluations=1)
+        >>> synesthete.load("digts")
+        Traceback (most recent call last):
+            ...
+        synesthete.artefact.ArtefactError: no model 'digts': ...; did you mean 'digits'?
 
     Raises:
         ArtefactError: nothing of that name, or damaged.
