@@ -239,8 +239,6 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 RUN = [piece for piece in COMMANDS if not kept_short(piece)]
 
-RUN = [piece for piece in COMMANDS if not kept_short(piece)]
-
 
 @pytest.mark.parametrize(
     "piece", named(RUN, slow="demo --pairs|evaluate|export|from-video|retrieve|train (unseen|ave)")
