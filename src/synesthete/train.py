@@ -172,8 +172,8 @@ def train(
     if (found := distributed.first(lambda: checkpoint.latest(checkpoints))) is not None:
         checkpoint.restore(state, found)
     with (
-        nullcontext() if torchrun.rank() else _Log(out, state.step) as log,
         _stop_signals() as received,
+        nullcontext() if torchrun.rank() else _Log(out, state.step) as log,
         bar(description, config.steps, state.step) as progress,
     ):
         for step in fit(state, batches, config, fabric, seed):
