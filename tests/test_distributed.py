@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from synesthete import artefact, checkpoint, cli, distributed
 from synesthete.data import storage, toy
 from synesthete.errors import SharedError
 from synesthete.train import read_log
+
+pytestmark = pytest.mark.timeout(600)
 
 SETTINGS = "--batch-size 8 --readers 2 --checkpoint-every 20 --precision 32-true".split()
 PRESETS = {
@@ -62,10 +65,14 @@ def command(out: Path, pairs: Path, preset: str = "archetype", *more: str) -> li
 
 
 def together(
-    arguments: list[str], *options: str, trouble: int | None = None, program: Sequence[str] = CLI
+    arguments: list[str],
+    *options: str,
+    trouble: int | None = None,
+    program: Sequence[str] = CLI,
+    hosts: Sequence[str] = ("--standalone", "--nproc-per-node", "2"),
 ) -> subprocess.CompletedProcess[str]:
     """Two processes of `program`, by torchrun; its end, however it ends."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    torchrun = ["-m", "torch.distributed.run", *hosts, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if trouble is not None:
         script = Path(arguments[arguments.index("--out") + 1]).with_suffix(".py")
@@ -73,7 +80,7 @@ def together(
         program, environment["TROUBLE"] = [str(script)], str(int(trouble))
     return subprocess.run(
         [sys.executable, *torchrun, *program, *arguments],
-        capture_output=True, text=True, check=False, timeout=250, env=environment,
+        capture_output=True, text=True, check=False, timeout=500, env=environment,
     )  # fmt: skip
 
 
@@ -157,6 +164,26 @@ def test_torchrun_restarts_a_run_from_its_last_checkpoint(tmp_path: Path, pairs:
     assert done.returncode == 0, done.stderr
     assert "lost another process" in done.stderr
     assert cli.main(command(tmp_path / "whole", pairs, "archetype")) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_two_hosts_go_on_when_one_has_lost_its_process(tmp_path: Path, pairs: Path) -> None:
+    """Two torchruns that meet by an address; only one of them knows of a restart."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    hosts = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "2", "--rdzv-id", "x"]
+    hosts += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}"]
+    arguments = command(tmp_path / "run", pairs)
+
+    def host(_: int) -> subprocess.CompletedProcess[str]:
+        return together(arguments, trouble=signal.SIGKILL, hosts=hosts)
+
+    with ThreadPoolExecutor() as pool:
+        ends = [*pool.map(host, range(2))]
+    assert [end.returncode for end in ends] == [0, 0], ends
+    assert any("exitcode: -9" in end.stderr for end in ends)
+    assert cli.main(command(tmp_path / "whole", pairs)) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 

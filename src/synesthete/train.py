@@ -174,8 +174,8 @@ def train(
     if found is not None and torchrun.rank():
         checkpoint.restore(state, found)
     with (
-        nullcontext() if torchrun.rank() else _Log(out, state.step) as log,
         _stop_signals() as received,
+        nullcontext() if torchrun.rank() else _Log(out, state.step) as log,
         bar(description, config.steps, state.step) as progress,
     ):
         for step in fit(state, batches, config, fabric, seed):
