@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import pwd
-import resource
 import signal
 import sys
 import time
@@ -11,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import pytest
 import torch
 
 from synesthete import cli
 
+pwd = pytest.importorskip("pwd", reason="needs POSIX users")
+resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
 _START = multiprocessing.get_context("forkserver")
 _START.set_forkserver_preload(["synesthete.runs", "synesthete.generate", "synesthete.pairs"])
 

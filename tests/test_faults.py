@@ -121,8 +121,8 @@ def test_pairs_that_were_set_aside_when_the_kill_came_are_put_back(
 def test_the_next_builder_sweeps_up_after_a_killed_one_and_touches_nobody_elses(
     world: Path, tmp_path: Path
 ) -> None:
-    others = (".draft-pairs-2-abcdefgh", ".draft-old-pairs-2-abcdefgh", ".draft-x-abcdefgh")
-    for name in (*others, ".draft-pairs-abcdefgh", ".draft-old-pairs-abcdefgh"):
+    others = (".draft-pairs-2-abcdefgh", ".draft-pairs-2-abcdefgh.old", ".draft-x-abcdefgh")
+    for name in (*others, ".draft-pairs-abcdefgh", ".draft-pairs-abcdefgh.old"):
         (tmp_path / name).mkdir()
     argv = PAIRS.format(world=world).split()
     assert command(*argv, "pairs", at=tmp_path).status == 0

@@ -1,12 +1,11 @@
 """What docs/faults.md promises of a full disk: the kernel itself refuses to write, mid-command."""
 
-import resource
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from faulty import before_rename, command, full_output, no_room
+from faulty import before_rename, command, full_output, no_room, resource
 from synesthete import artefact
 from synesthete.train import LOG_EVERY, Step, _Log
 from test_faults import PAIRS, TRAIN, content, quiet, world

@@ -35,7 +35,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _flush(file)
             if path.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".draft-old-{path.name}-", dir=path.parent))
+                old = Path(tempfile.mkdtemp(".old", f".draft-{path.name}-", path.parent))
                 path.replace(old / path.name)
                 draft.replace(path)
                 shutil.rmtree(old)
@@ -74,7 +74,7 @@ def sweep(path: Path) -> None:
     One that was killed between its last two renames had put the folder aside: it comes back.
     """
     name = glob.escape(path.name)
-    for old in path.parent.glob(f".draft-old-{name}-????????"):
+    for old in path.parent.glob(f".draft-{name}-????????.old"):
         if not path.exists() and (old / path.name).exists():
             (old / path.name).replace(path)
         shutil.rmtree(old, ignore_errors=True)

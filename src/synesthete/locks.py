@@ -1,7 +1,7 @@
 """Hold a place on the disk against other processes; the system lets go of it however we end."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,7 +31,8 @@ def alone(path: Path) -> Iterator[None]:
         sweep(path)
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # Windows deletes no open file
+            Path(lock.lock_file).unlink()
         lock.release()
 
 
