@@ -124,7 +124,8 @@ def encoded(
 ) -> Iterator[tuple[bytes, int, Iterator[bytes]]]:
     """Each recording of a split that has images: its FLAC, its length in samples, and their PNGs.
 
-    Only the tables and one file at a time are in memory. Checked and refused as `load` does.
+    In memory are the tables and a file at a time; before the first, a shard at a time, which is
+    checked. Refused as `load` does.
     """
     folder = Path(directory)
     header = read_header(folder)
