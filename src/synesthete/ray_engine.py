@@ -114,7 +114,9 @@ def _start(workers: int) -> None:
         else:
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
     except OSError as error:
-        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}") from error
+        raise UserError(
+            f"no Ray cluster answers at RAY_ADDRESS={address}, or none that takes our token"
+        ) from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
