@@ -106,15 +106,16 @@ class _Task:
 
 def _start(workers: int) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = os.environ.get("RAY_ADDRESS")
-    try:
-        if address:
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
             _reach(address)
             ray.init(**quiet)
-        else:
-            ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
-    except OSError as error:
-        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}") from error
+        except OSError as error:
+            raise UserError(
+                f"no Ray cluster answers at RAY_ADDRESS={address}, or none that takes our token"
+            ) from error
+    else:
+        ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
