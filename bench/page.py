@@ -1,6 +1,7 @@
 """Write `bench/README.md`, and the README's table, from `scores.json` and `results.json`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,16 @@ def scores(found: dict[str, Any]) -> str:
         "10,000 test pairs whose drawing LeNet5 reads as the digit said; 95% interval over test "
         "recordings, each averaged over the seeds first. `random` is the deck's 90/10 split; "
         "`speaker:NAME` trains without that speaker and tests on them alone.\n",
-        "| preset | split | seeds | steps | agreement | 95% | recordings | second judge | FLD | "
-        "coverage | diversity | memorised |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| preset | split | synthetic voices | seeds | steps | agreement | 95% | recordings | "
+        "second judge | FLD | coverage | diversity | memorised |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for entry in found.values():
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
         rest = " | ".join(f"{card[key]:.3g}" for key in KEYS[1:])
         lines.append(
-            f"| {row['preset']} | {row['split']} | {len(row['seeds'])} | "
+            f"| {row['preset']} | {row['split']} | {row['crowd']} | {len(row['seeds'])} | "
             f"{entry['steps']:,} | **{card['agreement']:.1%}** | {low:.1%} to {high:.1%} | "
             f"{card['n_recordings']} | {card['second_judge_agreement']:.1%} | {rest} |"
         )
@@ -68,7 +69,8 @@ def unseen(found: dict[str, Any]) -> str:
     for entry in found.values():
         row = entry["row"]
         if (speaker := _speaker(entry)) is not None:
-            name = f"`{row['preset']}`, {entry['steps']:,} steps"
+            voices = f", {row['crowd']} synthetic voices besides" if row["crowd"] else ""
+            name = f"`{row['preset']}`, {entry['steps']:,} steps{voices}"
             rows.setdefault(name, {})[speaker] = entry["scorecard"]
     lines = [
         "Trained without a speaker, tested on the 500 recordings of that speaker:\n",
@@ -78,14 +80,21 @@ def unseen(found: dict[str, Any]) -> str:
     for name, cards in rows.items():
         if {*cards} == {*speakers}:
             cells = [_interval(cards[speaker]) for speaker in speakers]
-            mean = sum(card["agreement"] for card in cards.values()) / len(cards)
-            lines.append(f"| {name} | {' | '.join(cells)} | **{mean:.1%}** |")
+            lines.append(f"| {name} | {' | '.join(cells)} | {_mean([*cards.values()])} |")
     return "\n".join(lines) + "\n"
 
 
 def _interval(card: dict[str, Any]) -> str:
     low, high = card["agreement_ci95"]
     return f"{card['agreement']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _mean(cards: list[dict[str, Any]]) -> str:
+    """The mean over speakers, and its interval, as theirs are independent."""
+    mean = sum(card["agreement"] for card in cards) / len(cards)
+    widths = [(high - low) / 2 for low, high in (card["agreement_ci95"] for card in cards)]
+    half = math.hypot(*widths) / len(cards)
+    return f"**{mean:.1%}** ({mean - half:.1%} to {mean + half:.1%})"
 
 
 def _speaker(entry: dict[str, Any]) -> str | None:
@@ -101,7 +110,8 @@ def summary(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
         TALK,
     ]
-    for entry in found.values():
+    firsts = {(e["row"]["preset"], e["row"]["split"]): e for e in reversed(found.values())}
+    for entry in reversed(firsts.values()):
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
         split = {"random": "90/10", "crowd": "synthetic speakers alone"}.get(

@@ -38,12 +38,15 @@ class Row:
 
     def out(self, seed: int) -> Path:
         """The run's folder."""
-        parts = (self.preset, self.split.replace(":", "-"), f"seed{seed}")
+        crowd = f"crowd{self.crowd}"
+        parts = (self.preset, self.split.replace(":", "-"), crowd, f"seed{seed}")
         return Path("runs") / "scores" / "-".join(parts)
 
 
 CROWD = 150
-"""Synthetic speakers that the recipes for unseen ones train on besides."""
+"""Synthetic speakers that `digits` trained on besides."""
+CHOSEN = CROWD // 2
+"""Those that the inner folds of `levers.py` choose for each speaker's row."""
 FLOW = {
     "batch_size": "64", "images_per_recording": "1", "scene.copies": "4",
     "steps": "4_000", "first_phase_steps": "3_500", "plain_steps": "2_500",
@@ -53,6 +56,7 @@ FLOW = {
 ROWS = (
     Row("archetype"),
     *(Row("archetype", f"speaker:{name}") for name in SPEAKERS),
+    *(Row("unseen", f"speaker:{name}", (0,), CHOSEN) for name in SPEAKERS),
     *(Row("unseen", f"speaker:{name}", (0,), CROWD) for name in SPEAKERS),
     Row("unseen", "crowd", (0,), 4 * CROWD),
     *(Row("flow", f"speaker:{name}", (0,), CROWD, FLOW) for name in SPEAKERS),
