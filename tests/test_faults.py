@@ -85,6 +85,14 @@ def test_a_kill_leaves_nothing_half_written_and_the_same_command_does_it_all(
     assert shown == content(tmp_path / "quiet" / target)
 
 
+def test_a_run_that_was_killed_as_it_began_begins_again(world: Path, tmp_path: Path) -> None:
+    argv = [*TRAIN, "--steps", "1", "--pairs", world / "toy", "--out", "run"]
+    assert command(*argv, at=tmp_path, fault=partial(before_rename, 1, die)).status == -9
+    (draft,) = (tmp_path / "run").iterdir()
+    assert draft.name.startswith(".draft-run.json-")
+    assert command(*argv, at=tmp_path).status == 0
+
+
 @pytest.mark.slow
 def test_a_kill_while_scoring_leaves_the_earlier_scorecard(
     world: Path, quiet: Path, tmp_path: Path

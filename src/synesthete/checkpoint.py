@@ -12,7 +12,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from synesthete.errors import UserError
-from synesthete.files import read_json, whole_directory
+from synesthete.files import DRAFT, read_json, whole_directory
 from synesthete.progress import console
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def save(state: "State", folder: Path) -> Path:
         (draft / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
         (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
     for old in _steps(folder)[:-KEPT]:
-        forgotten = old.rename(old.with_name(f".draft-{old.name}"))
+        forgotten = old.rename(old.with_name(f"{DRAFT}{old.name}"))
         shutil.rmtree(forgotten, ignore_errors=True)
     return target
 
@@ -58,7 +58,7 @@ def resume(state: "State", folder: Path) -> Path | None:
     Raises:
         UserError: none of those there can be read.
     """
-    for draft in folder.glob(".draft-*"):
+    for draft in folder.glob(f"{DRAFT}*"):
         shutil.rmtree(draft, ignore_errors=True)
     faults: list[str] = []
     for source in reversed(_steps(folder)):
