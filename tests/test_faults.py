@@ -142,12 +142,15 @@ def test_a_second_run_in_one_folder_is_refused_until_the_first_is_killed(
 ) -> None:
     argv = [*TRAIN, "--steps", "100000", "--pairs", world / "toy", "--out", "run"]
 
+    def newest() -> int:
+        """The step of the newest checkpoint."""
+        steps = [path.name for path in checkpoint.found(tmp_path / "run" / "checkpoints")]
+        return int(steps[-1].removeprefix("step-")) if steps else 0
+
     def after(step: int, *more: str) -> Running:
         """A run that has written a checkpoint of a later step."""
         begun = Running(*argv, *more, at=tmp_path)
-        while (found := checkpoint.latest(tmp_path / "run" / "checkpoints")) is None or int(
-            found.name.removeprefix("step-")
-        ) <= step:
+        while newest() <= step:
             assert begun.process.is_alive()
             time.sleep(0.05)
         return begun
@@ -160,9 +163,7 @@ def test_a_second_run_in_one_folder_is_refused_until_the_first_is_killed(
     first.process.kill()
     assert first.end().status == -9
     assert (tmp_path / ".lock-run").exists()
-    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None
-    third = after(int(newest.name.removeprefix("step-")), "--resume")
+    third = after(newest(), "--resume")
     third.process.kill()
     assert third.end().status == -9
 
