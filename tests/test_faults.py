@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from faulty import Running, before_rename, clock_runs_backwards, command, die, no_home
+from faulty import Running, before_rename, clock_runs_backwards, command, die, no_home, no_locks
 from loopback import Server
 from synesthete import artefact, checkpoint, locks, material
 from synesthete.data import fsdd, storage, toy
@@ -240,6 +240,14 @@ def test_where_nothing_can_be_written_the_place_is_named(world: Path, tmp_path: 
         assert told.status == 2
         assert re.search(r"^synesthete: file.*(Not a directory|File exists); ", told.err)
         assert "Traceback" not in told.err
+
+
+def test_a_disk_without_locks_is_told(world: Path, tmp_path: Path) -> None:
+    argv = [*TRAIN, "--pairs", world / "toy", "--out", "run"]
+    told = command(*argv, at=tmp_path, fault=no_locks)
+    assert told.status == 2
+    assert told.err.startswith("synesthete: run: No locks available; name a place on a disk that")
+    assert told.err.count("\n") == 1
 
 
 def test_a_clock_that_runs_backwards_changes_no_training_and_no_log(
