@@ -1,5 +1,6 @@
 """Run a command in a process of its own, and have one thing go wrong in it."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import torch
 
 from synesthete import cli
 
+fcntl = pytest.importorskip("fcntl", reason="needs POSIX locks")
 pwd = pytest.importorskip("pwd", reason="needs POSIX users")
 resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
 _START = multiprocessing.get_context("forkserver")
@@ -93,6 +95,15 @@ def before_rename(number: int, fault: Fault) -> None:
         rename(*args, **kwargs)
 
     os.replace = replace
+
+
+def no_locks() -> None:
+    """A network disk that has no file locks."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    fcntl.flock = refuse
 
 
 def full_output() -> None:

@@ -40,7 +40,7 @@ from pathlib import Path
 from synesthete import checkpoint, cli
 
 def trouble(out):
-    while checkpoint.latest(out) is None:
+    while not checkpoint.found(out):
         time.sleep(0.001)
     os.kill(os.getpid(), int(os.environ["TROUBLE"]))
 
@@ -135,8 +135,7 @@ def test_a_signal_to_one_process_stops_all_and_one_goes_on(tmp_path: Path, pairs
     assert stopped.returncode != 0
     assert stopped.stderr.count("synesthete: stopped after step") == 1
     assert stopped.stderr.count("synesthete:") == 1
-    newest = checkpoint.latest(tmp_path / "parts" / "checkpoints")
-    assert newest is not None
+    newest = checkpoint.found(tmp_path / "parts" / "checkpoints")[-1]
     step = json.loads((newest / "state.json").read_text())["step"]
     assert f"stopped after step {step} of 60" in stopped.stderr
     assert cli.main([*parts, "--resume"]) == 0

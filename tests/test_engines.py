@@ -216,6 +216,24 @@ def test_a_cluster_that_is_not_there_is_told_at_once(
     assert f"no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{port}" in capsys.readouterr().err
 
 
+def test_a_cluster_of_another_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def other(**_: object) -> None:
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 1.0\n")
+
+    monkeypatch.setattr("synesthete.ray_engine.ray.is_initialized", lambda: False)
+    monkeypatch.setattr("synesthete.ray_engine.ray.init", other)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert cli.main(["generate", "digits", "seven.wav", "--engine", "ray"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        f"RAY_ADDRESS={address}: Version mismatch: The cluster was started with: Ray: 1.0" in told
+    )
+
+
 @pytest.mark.parametrize(
     ("preset", "options", "told"),
     [("ave", [], "draw from sound"), ("archetype", ["--dial"], "--dial do not take --engine ray")],

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from faulty import Running, before_rename, clock_runs_backwards, command, die, no_home
+from faulty import Running, before_rename, clock_runs_backwards, command, die, no_home, no_locks
 from loopback import Server
 from synesthete import artefact, checkpoint, locks, material
 from synesthete.data import fsdd, storage, toy
@@ -85,6 +85,14 @@ def test_a_kill_leaves_nothing_half_written_and_the_same_command_does_it_all(
     assert shown == content(tmp_path / "quiet" / target)
 
 
+def test_a_run_that_was_killed_as_it_began_begins_again(world: Path, tmp_path: Path) -> None:
+    argv = [*TRAIN, "--steps", "1", "--pairs", world / "toy", "--out", "run"]
+    assert command(*argv, at=tmp_path, fault=partial(before_rename, 1, die)).status == -9
+    (draft,) = (tmp_path / "run").iterdir()
+    assert draft.name.startswith(".draft-run.json-")
+    assert command(*argv, at=tmp_path).status == 0
+
+
 @pytest.mark.slow
 def test_a_kill_while_scoring_leaves_the_earlier_scorecard(
     world: Path, quiet: Path, tmp_path: Path
@@ -134,12 +142,15 @@ def test_a_second_run_in_one_folder_is_refused_until_the_first_is_killed(
 ) -> None:
     argv = [*TRAIN, "--steps", "100000", "--pairs", world / "toy", "--out", "run"]
 
+    def newest() -> int:
+        """The step of the newest checkpoint."""
+        steps = [path.name for path in checkpoint.found(tmp_path / "run" / "checkpoints")]
+        return int(steps[-1].removeprefix("step-")) if steps else 0
+
     def after(step: int, *more: str) -> Running:
         """A run that has written a checkpoint of a later step."""
         begun = Running(*argv, *more, at=tmp_path)
-        while (found := checkpoint.latest(tmp_path / "run" / "checkpoints")) is None or int(
-            found.name.removeprefix("step-")
-        ) <= step:
+        while newest() <= step:
             assert begun.process.is_alive()
             time.sleep(0.05)
         return begun
@@ -152,9 +163,7 @@ def test_a_second_run_in_one_folder_is_refused_until_the_first_is_killed(
     first.process.kill()
     assert first.end().status == -9
     assert (tmp_path / ".lock-run").exists()
-    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None
-    third = after(int(newest.name.removeprefix("step-")), "--resume")
+    third = after(newest(), "--resume")
     third.process.kill()
     assert third.end().status == -9
 
@@ -231,6 +240,14 @@ def test_where_nothing_can_be_written_the_place_is_named(world: Path, tmp_path: 
         assert told.status == 2
         assert re.search(r"^synesthete: file.*(Not a directory|File exists); ", told.err)
         assert "Traceback" not in told.err
+
+
+def test_a_disk_without_locks_is_told(world: Path, tmp_path: Path) -> None:
+    argv = [*TRAIN, "--pairs", world / "toy", "--out", "run"]
+    told = command(*argv, at=tmp_path, fault=no_locks)
+    assert told.status == 2
+    assert told.err.startswith("synesthete: run: No locks available; name a place on a disk that")
+    assert told.err.count("\n") == 1
 
 
 def test_a_clock_that_runs_backwards_changes_no_training_and_no_log(

@@ -13,10 +13,13 @@ import pytest
 import webdataset
 from numpy.typing import NDArray
 
+from synesthete.cli import main
 from synesthete.data import pair_shards, remote, shards, storage, toy
 from synesthete.data.alignment import Alignment, AlignmentError
 from synesthete.data.content import from_16_bit, from_flac, from_png, to_16_bit
 from synesthete.data.labels import Labels
+from synesthete.errors import UserError
+from synesthete.locks import alone
 
 Pair = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -137,6 +140,36 @@ def test_nothing_else_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(AlignmentError, match="something else"):
         pair_shards.convert(tmp_path / "pairs", tmp_path / "pairs")
     assert storage.read_header(tmp_path / "pairs")["version"] == storage.VERSION
+
+
+@pytest.mark.parametrize("megabytes", ["nan", "inf", "0", "40"])
+def test_shards_of_no_such_size_are_refused(
+    megabytes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, out = str(tmp_path / "pairs"), str(tmp_path / "s")
+    storage.save(toy.build(recordings=20, images=40)[0], pairs)
+    assert main(["pairs", "stream", pairs, "--out", out, "--megabytes", megabytes]) == 2
+    assert "bytes, wanted 1 to 33,554,432" in capsys.readouterr().err
+
+
+def test_one_process_writes_and_sweeps_up_after_a_killed_one(tmp_path: Path) -> None:
+    (tmp_path / ".draft-s-abcdefgh").mkdir()
+    with alone(tmp_path / "s"), pytest.raises(UserError, match="another process is writing"):
+        pair_shards.write(pairs(3), tmp_path / "s", rate=8_000)
+    pair_shards.write(pairs(3), tmp_path / "s", rate=8_000)
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+@pytest.mark.parametrize("command", ["pairs inspect", "evaluate digits --pairs", "demo --pairs"])
+def test_what_streams_nothing_says_so(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair_shards.write(pairs(3), tmp_path / "s", rate=8_000)
+    assert main([*command.split(), str(tmp_path / "s")]) == 2
+    told = (
+        f"{tmp_path / 's'}: pair shards, which `synesthete train` alone takes; name the alignment"
+    )
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "told"), [

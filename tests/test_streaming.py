@@ -30,7 +30,7 @@ from synesthete.data.pair_shards import PairShards
 from synesthete.data.scenes import SceneConfig
 from synesthete.data.spectrogram import LogMel, SpectrogramConfig, pad
 from synesthete.data.streaming import Recipe
-from synesthete.errors import UserError
+from synesthete.errors import SharedError
 from synesthete.generate import Model
 from synesthete.train import Interrupted
 
@@ -210,9 +210,9 @@ def test_readers_own_shares_that_are_apart_and_cover_all(
 
 def test_readers_that_cannot_share_are_told(tmp_path: Path) -> None:
     pairs = numbered(tmp_path / "s", [1] * 5, 10**6)
-    with pytest.raises(UserError, match="7 cannot be shared by 2"):
+    with pytest.raises(SharedError, match="7 cannot be shared by 2"):
         next(streaming.batches(pairs, recipe(), 0, 0, 0, 2))
-    with pytest.raises(UserError, match=r"1 shard\(s\) for 7 readers"):
+    with pytest.raises(SharedError, match=r"1 shard\(s\) for 7 readers"):
         next(streaming.batches(pairs, recipe(), 0, 0, 0, 7))
 
 

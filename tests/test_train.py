@@ -165,8 +165,7 @@ def test_weights_that_are_not_finite_are_not_kept(steps: int, tmp_path: Path) ->
 
 def assert_last_checkpoint_is_that_of_step(number: int, out: Path) -> None:
     """It can be gone on from, and its weights are those of a run that ended there."""
-    newest = checkpoint.latest(out / "checkpoints")
-    assert newest is not None
+    newest = checkpoint.found(out / "checkpoints")[-1]
     assert newest.name == f"step-{number:08d}"
     settings = TrainingConfig(number, learning_rate=0.1)
     whole = train(Line(), targets(), settings, out / "whole", seed=0)  # type: ignore[arg-type]
@@ -441,14 +440,13 @@ def test_a_sigkill_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> No
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            while checkpoint.latest(out / "checkpoints") is None and process.poll() is None:
+            while not checkpoint.found(out / "checkpoints") and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 0.5))
             process.kill()
             _, errors = process.communicate()
         assert process.returncode in (-signal.SIGKILL, 0), errors.decode()
-        newest = checkpoint.latest(out / "checkpoints")
-        if newest is not None:
+        for newest in checkpoint.found(out / "checkpoints")[-1:]:
             load_file(newest / "model.safetensors")
             load_file(newest / "average.safetensors")
             steps.append(json.loads((newest / "state.json").read_text())["step"])

@@ -12,7 +12,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from synesthete.errors import UserError
-from synesthete.files import read_json, whole_directory
+from synesthete.files import DRAFT, read_json, whole_directory
 from synesthete.progress import console
 
 if TYPE_CHECKING:
@@ -37,16 +37,15 @@ def save(state: "State", folder: Path) -> Path:
             _write(draft / f"optimizer-{phase}.safetensors", tensors)
         (draft / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
         (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
-    for old in _steps(folder)[:-KEPT]:
-        forgotten = old.rename(old.with_name(f".draft-{old.name}"))
+    for old in found(folder)[:-KEPT]:
+        forgotten = old.rename(old.with_name(f"{DRAFT}{old.name}"))
         shutil.rmtree(forgotten, ignore_errors=True)
     return target
 
 
-def latest(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder`, if there is one."""
-    steps = _steps(folder)
-    return steps[-1] if steps else None
+def found(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, the newest last."""
+    return sorted(folder.glob("step-*"))
 
 
 def resume(state: "State", folder: Path) -> Path | None:
@@ -58,10 +57,10 @@ def resume(state: "State", folder: Path) -> Path | None:
     Raises:
         UserError: none of those there can be read.
     """
-    for draft in folder.glob(".draft-*"):
+    for draft in folder.glob(f"{DRAFT}*"):
         shutil.rmtree(draft, ignore_errors=True)
     faults: list[str] = []
-    for source in reversed(_steps(folder)):
+    for source in reversed(found(folder)):
         try:
             restore(state, source)
         except UserError as error:
@@ -96,10 +95,6 @@ def restore(state: "State", source: Path) -> None:
     except Exception as error:
         raise UserError(f"{source}: this checkpoint cannot be read ({error})") from error
     state.step = step
-
-
-def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
 
 
 def _vouch(source: Path) -> None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+DRAFT = ".draft-"
+"""How the names of drafts begin."""
 LARGEST_JSON = 1 << 23
 """Bytes of a JSON file: an alignment's header with 100,000 held-out groups takes a quarter."""
 DEEPEST_JSON = 32
@@ -27,7 +29,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".draft-{path.name}-", dir=path.parent))
+        draft = Path(tempfile.mkdtemp(prefix=f"{DRAFT}{path.name}-", dir=path.parent))
         try:
             draft.chmod(0o755)
             yield draft
@@ -35,7 +37,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _flush(file)
             if path.exists():
-                old = Path(tempfile.mkdtemp(".old", f".draft-{path.name}-", path.parent))
+                old = Path(tempfile.mkdtemp(".old", f"{DRAFT}{path.name}-", path.parent))
                 path.replace(old / path.name)
                 draft.replace(path)
                 shutil.rmtree(old)
@@ -56,7 +58,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             yield path
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".draft-{path.name}-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{DRAFT}{path.name}-", dir=path.parent)
         os.close(handle)
         draft = Path(name)
         try:
@@ -74,11 +76,11 @@ def sweep(path: Path) -> None:
     One that was killed between its last two renames had put the folder aside: it comes back.
     """
     name = glob.escape(path.name)
-    for old in path.parent.glob(f".draft-{name}-????????.old"):
+    for old in path.parent.glob(f"{DRAFT}{name}-????????.old"):
         if not path.exists() and (old / path.name).exists():
             (old / path.name).replace(path)
         shutil.rmtree(old, ignore_errors=True)
-    for draft in path.parent.glob(f".draft-{name}-????????"):
+    for draft in path.parent.glob(f"{DRAFT}{name}-????????"):
         shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -91,8 +93,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = str(error.filename or ".draft-")
-        if error.errno and any(ours in told for ours in (".draft-", ".lock-")):
+        told = str(error.filename or DRAFT)
+        if error.errno and any(ours in told for ours in (DRAFT, ".lock-")):
             error.filename = str(path)
         raise
 

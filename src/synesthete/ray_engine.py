@@ -114,6 +114,9 @@ def _start(workers: int) -> None:
             raise UserError(
                 f"no Ray cluster answers at RAY_ADDRESS={address}, or none that takes our token"
             ) from error
+        except RuntimeError as error:  # of another version of Ray or Python
+            told = " ".join(str(error).split())
+            raise UserError(f"the Ray cluster at RAY_ADDRESS={address}: {told}") from error
     else:
         ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)

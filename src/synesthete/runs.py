@@ -19,13 +19,12 @@ from synesthete.data.alignment import Alignment
 from synesthete.data.pair_shards import PairShards
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
-from synesthete.files import read_json, whole_file
+from synesthete.files import DRAFT, read_json, whole_file
 from synesthete.locks import alone
 from synesthete.train import Step, read_log, train
 
 RUN = "run.json"
 """What a run folder is the run of; resuming checks it."""
-
 
 Batches = Callable[[int, int], Iterator[batches.Batch]]
 """A reader's share of the batches of a run: from a given step on, for a given reader."""
@@ -188,7 +187,7 @@ def _claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
     path = out / RUN
     identity = json.loads(json.dumps(identity))
     if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not file.name.startswith(DRAFT) for file in out.iterdir()):
             raise UserError(f"{out}: not empty and not a run; choose another --out")
         with whole_file(path) as draft:
             draft.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")

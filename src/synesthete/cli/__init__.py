@@ -19,6 +19,7 @@ OUTSIDE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), NO_ROOM),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), NOT_YOURS),
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), NO_PLACE),
+    errno.ENOLCK: "name a place on a disk that has file locks",
     errno.EIO: "the disk itself fails; name a place on another one",
 }
 """What the machine refuses and no code here can mend, and what a user can do about it."""

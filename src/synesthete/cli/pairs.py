@@ -57,7 +57,7 @@ def stream(a: Arguments) -> None:
     """Write a split of an alignment as pair shards, which training streams, from disk or a URL."""
     from synesthete.data import pair_shards
 
-    pair_shards.convert(a.dir, a.out, split=a.split, shard_bytes=round(a.megabytes * 1e6))
+    pair_shards.convert(a.dir, a.out, split=a.split, shard_bytes=a.megabytes * 1e6)
     print(a.out)
 
 

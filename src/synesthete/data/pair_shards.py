@@ -27,8 +27,9 @@ from synesthete.data.content import images_fault, to_flac, to_png, waveform_faul
 from synesthete.data.shards import LONGEST_SIDE, members, packed, shard_name, stamp
 from synesthete.errors import UserError
 from synesthete.files import LARGEST_JSON, parse_json, read_json, whole_directory
+from synesthete.locks import alone
 
-FORMAT = "synesthete-pair-shards"
+FORMAT = storage.STREAMED
 VERSION = 1
 HEADER = storage.HEADER
 SHARD_BYTES = 16_000_000
@@ -141,7 +142,7 @@ def write(
     rate: int,
     split: str = "train",
     provenance: Mapping[str, Any] | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: float = SHARD_BYTES,
 ) -> None:
     """Write recordings with their images, one after the other, as pair shards.
 
@@ -160,6 +161,7 @@ def write(
 
     Raises:
         AlignmentError: nothing to write, wrong shapes or ranges, or the folder cannot be written.
+        UserError: another process is writing there.
     """
     waiting = iter(pairs)
     first = list(islice(waiting, 1))
@@ -189,7 +191,7 @@ def write_encoded(
     split: str = "train",
     provenance: Mapping[str, Any] | None = None,
     alignment: str | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: float = SHARD_BYTES,
 ) -> None:
     """Write recordings that are mono 16-bit FLAC already, with images that are PNGs, as `write`.
 
@@ -203,7 +205,7 @@ def write_encoded(
     }  # fmt: skip
     if not 1 <= shard_bytes <= LARGEST_SHARD // 2:
         raise AlignmentError(
-            f"shards of {shard_bytes:,} bytes, wanted at most {LARGEST_SHARD // 2:,}"
+            f"shards of {shard_bytes:,.0f} bytes, wanted 1 to {LARGEST_SHARD // 2:,}"
         )
     target = Path(directory).absolute()
     shards: list[Shard] = []
@@ -211,7 +213,7 @@ def write_encoded(
     try:
         if target.exists() and not is_there(target) and any(target.iterdir()):
             raise AlignmentError(f"{target}: there is something else; name another folder")
-        with whole_directory(target) as folder:
+        with alone(target), whole_directory(target) as folder:
             for draft in _in_shards(recordings, shard_bytes):
                 name = shard_name(split, "pairs", len(shards))
                 shards.append(_written(folder / name, draft))
@@ -230,7 +232,7 @@ def convert(
     directory: str | os.PathLike[str],
     *,
     split: str = "train",
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: float = SHARD_BYTES,
 ) -> None:
     """Write a split of an alignment's folder as pair shards, of which one is held at a time.
 
@@ -344,7 +346,7 @@ class _Draft:
     longest: int = 0
 
 
-def _in_shards(recordings: Iterable[Encoded], shard_bytes: int) -> Iterator[_Draft]:
+def _in_shards(recordings: Iterable[Encoded], shard_bytes: float) -> Iterator[_Draft]:
     draft, key = _Draft([], Counter()), 0
     for flac, samples, pngs in recordings:
         while part := list(islice(pngs, MOST_IMAGES)):

@@ -29,6 +29,8 @@ from synesthete.files import read_json, whole_directory
 from synesthete.progress import Bar, bar
 
 FORMAT = "synesthete-alignment"
+STREAMED = "synesthete-pair-shards"
+"""The format that `pair_shards` writes."""
 VERSION = 1
 HEADER, NODES, EDGES = "header.json", "nodes.parquet", "edges.parquet"
 ADVICE = "restore the folder from where it came, or build the alignment again"
@@ -106,6 +108,11 @@ def read_header(directory: str | os.PathLike[str]) -> Header:
         told = f"no readable {HEADER}: {type(error).__name__}"
         advice = "name a folder that `synesthete pairs` wrote"
         raise AlignmentError(f"{path.parent}: not an alignment ({told}); {advice}") from error
+    if kind == STREAMED:
+        raise AlignmentError(
+            f"{path.parent}: pair shards, which `synesthete train` alone takes; name the alignment "
+            "that they were made of"
+        )
     if kind != FORMAT:
         raise AlignmentError(f"{path}: format {kind!r}, wanted {FORMAT!r}")
     if version > VERSION:

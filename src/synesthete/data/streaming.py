@@ -24,7 +24,7 @@ from synesthete.data.content import from_flac, from_png
 from synesthete.data.pair_shards import ADVICE, Held, PairShards, Shard, hold
 from synesthete.data.scenes import SceneConfig, again
 from synesthete.data.spectrogram import LogMel, SpectrogramConfig
-from synesthete.errors import UserError
+from synesthete.errors import SharedError
 
 WINDOW = 8
 """Shards that are shuffled together."""
@@ -66,13 +66,13 @@ def batches(
         readers: among which each step is shared.
 
     Raises:
-        UserError: the batch size cannot be shared, or a reader would have no shard.
+        SharedError: the batch size cannot be shared, or a reader would have no shard.
         AlignmentError: a shard is missing, cut or altered, or holds something else.
     """
     if recipe.batch_size % readers:
-        raise UserError(f"a batch of {recipe.batch_size} cannot be shared by {readers} readers")
+        raise SharedError(f"a batch of {recipe.batch_size} cannot be shared by {readers} readers")
     if readers > len(pairs.shards):
-        raise UserError(
+        raise SharedError(
             f"{pairs.place}: {len(pairs.shards)} shard(s) for {readers} readers; write smaller "
             "shards, or have fewer readers"
         )
