@@ -106,6 +106,21 @@ def no_locks() -> None:
     fcntl.flock = refuse
 
 
+def others_folder() -> None:
+    """The folder that we are in is another's: nothing new may be put into it."""
+    here, access, opened = Path.cwd(), os.access, os.open
+
+    def ours(path: Any, mode: int, **named: Any) -> bool:
+        return Path(path) != here and access(path, mode, **named)
+
+    def refuse(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if flags & os.O_CREAT and Path(path).absolute().parent == here:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, flags, *more, **named)
+
+    os.access, os.open = ours, refuse
+
+
 def full_output() -> None:
     """Standard output goes to a device that has no room."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)

@@ -13,7 +13,16 @@ import pytest
 import soundfile
 from PIL import Image
 
-from faulty import Running, before_rename, clock_runs_backwards, command, die, no_home, no_locks
+from faulty import (
+    Running,
+    before_rename,
+    clock_runs_backwards,
+    command,
+    die,
+    no_home,
+    no_locks,
+    others_folder,
+)  # fmt: skip
 from loopback import Server
 from synesthete import artefact, checkpoint, locks, material
 from synesthete.data import fsdd, storage, toy
@@ -248,6 +257,18 @@ def test_a_disk_without_locks_is_told(world: Path, tmp_path: Path) -> None:
     assert told.status == 2
     assert told.err.startswith("synesthete: run: No locks available; name a place on a disk that")
     assert told.err.count("\n") == 1
+
+
+def test_a_run_into_a_mount_in_anothers_folder_keeps_its_lock_there(
+    world: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    argv = [*TRAIN, "--pairs", world / "toy", "--out"]
+    assert command(*argv, "run", at=tmp_path, fault=others_folder).status == 0
+    assert not (tmp_path / ".lock-run").exists()
+    told = command(*argv, "new", at=tmp_path, fault=others_folder)
+    assert told.status == 2
+    assert told.err.startswith("synesthete: new: Permission denied; name a place")
 
 
 def test_a_clock_that_runs_backwards_changes_no_training_and_no_log(

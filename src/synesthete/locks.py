@@ -1,5 +1,6 @@
 """Hold a place on the disk against other processes; the system lets go of it however we end."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from synesthete.errors import UserError
-from synesthete.files import naming, sweep
+from synesthete.files import DRAFT, naming, sweep
 from synesthete.progress import console
 
 
@@ -57,8 +58,10 @@ def in_turn(path: Path, doing: str) -> Iterator[None]:
 
 
 def _lock(path: Path) -> FileLock:
-    """The lock of `path`, a hidden file beside it."""
+    """The lock of `path`: a hidden file beside it, or in a mount whose parent is another's."""
     path = path.absolute()
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() and not os.access(path.parent, os.W_OK):
+        return FileLock(path / f"{DRAFT}lock")
     return FileLock(path.with_name(f".lock-{path.name}"))
