@@ -78,6 +78,7 @@ def main() -> None:
         ("ONNX export: milliseconds from a waveform to images", exported.speeds),
         ("ONNX export: images of the 200 test recordings", exported.costs),
         ("The page: from a recording to its answer, on the server, warm", answered),
+        ("The page: from the end of speech to the first drawing, in Chromium, warm", spoken),
     ):
         if not title.startswith(only):
             continue
@@ -290,6 +291,21 @@ def answered() -> list[dict[str, Any]]:
         p50, p99 = np.percentile(column[20:], (50, 99))
         rows.append({"answer": name, "p50_ms": 1_000 * p50, "p99_ms": 1_000 * p99})
     return rows
+
+
+def spoken() -> list[dict[str, Any]]:
+    """Milliseconds of 40 takes, in a process of its own (`spoken.py`)."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / "spoken.py")], check=True, capture_output=True, text=True
+    )
+    taken = json.loads(done.stdout)
+    p50, p90 = np.percentile(taken, (50, 90))
+    again = np.random.default_rng(0).choice(taken, (2_000, len(taken)))
+    low, high = np.percentile(np.median(again, 1), (2.5, 97.5))
+    return [{
+        "takes": len(taken), "least_ms": min(taken), "p50_ms": p50,
+        "p50_95%": f"{low:.0f} to {high:.0f}", "p90_ms": p90,
+    }]  # fmt: skip
 
 
 def cold() -> list[dict[str, Any]]:
