@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import HealthCheck, settings
 
 from synesthete.data import toy
 from synesthete.data.alignment import Alignment
@@ -13,6 +14,10 @@ from synesthete.data.labels import Labels
 from tiny import tone
 
 torch.set_num_threads(1)
+
+# A busy machine is no failure.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

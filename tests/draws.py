@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 Array = npt.NDArray[Any]
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 def correlated(rng: np.random.Generator, n: int, d: int, shift: float = 0.0) -> Array:

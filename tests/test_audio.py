@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -48,10 +48,6 @@ REAL_FILES = [
     encoded(tone(440, 16_000), 16_000, "CAF", "ALAC_16"),
     encoded(tone(440, 8_000), 8_000, "WAV", "IMA_ADPCM"),
 ]
-
-
-# A busy machine is no failure.
-thorough = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def wave_or_error(load: Callable[[], audio.Wave]) -> audio.Wave | audio.AudioError:
@@ -98,7 +94,7 @@ def sounds(draw: st.DrawFn) -> tuple[npt.NDArray[Any], float]:
 
 
 @given(sounds())
-@settings(thorough, max_examples=100)
+@settings(max_examples=100)
 @example((np.full(4_000, 6e4, np.float16), 8_000))
 @example((np.full(4_000, 1e300), 8_000))
 @example((np.array([0.1] * 4_000 + [np.nan]), 8_000))
@@ -113,19 +109,19 @@ def test_any_sound_gives_a_waveform_or_a_typed_error(
     hnp.arrays(st.one_of(numbers, not_numbers), hnp.array_shapes(min_dims=0, min_side=0)),
     st.one_of(st.integers(), st.floats()),
 )
-@settings(thorough, max_examples=100)
+@settings(max_examples=100)
 def test_any_other_array_gives_a_typed_error(array: npt.NDArray[Any], rate: float) -> None:
     assert isinstance(wave_or_error(lambda: audio.load(array, rate)), audio.AudioError)
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", *(file[:48] for file in REAL_FILES)]))
-@settings(thorough, max_examples=100)
+@settings(max_examples=100)
 def test_garbage_bytes_give_a_typed_error(garbage: bytes, start: bytes) -> None:
     assert_wave_or_audio_error(lambda: audio.load(start + garbage))
 
 
 @given(st.sampled_from(REAL_FILES), st.data())
-@settings(thorough, max_examples=120)
+@settings(max_examples=120)
 def test_a_damaged_file_gives_a_waveform_or_a_typed_error(file: bytes, data: st.DataObject) -> None:
     damaged = bytearray(file)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -216,7 +212,7 @@ def test_silence_around_a_sound_goes_and_the_sound_stays() -> None:
 
 
 @given(st.integers(-20, 20), st.integers(0, 99))
-@settings(thorough, max_examples=50)
+@settings(max_examples=50)
 def test_trimming_ignores_gain_and_twice_is_once(power_of_two: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     envelope = np.repeat(10 ** rng.uniform(-3, 0, 30), 100)

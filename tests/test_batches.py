@@ -27,7 +27,7 @@ def numbered(edges: int, recordings: int = 3) -> Samples:
     return Samples(audio.contiguous(), image.contiguous(), links, rows.float())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 5), st.integers(0, 12))
 def test_starting_at_a_step_continues_the_stream(
     edges: int, size: int, seed: int, start: int
@@ -41,7 +41,7 @@ def test_starting_at_a_step_continues_the_stream(
         assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 5))
 def test_an_epoch_visits_each_sample_once_and_epochs_differ(
     edges: int, size: int, seed: int
@@ -54,7 +54,7 @@ def test_an_epoch_visits_each_sample_once_and_epochs_differ(
         assert epochs[0] != epochs[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 23), st.integers(1, 3), st.integers(1, 4), st.integers(0, 5))
 def test_readers_share_the_batch_that_one_would_read(
     edges: int, share: int, readers: int, start: int
@@ -83,7 +83,7 @@ def test_each_reader_augments_by_random_numbers_of_its_own() -> None:
     assert not any(torch.equal(a, b) for i, a in enumerate(heard[:5]) for b in heard[:i])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.integers(0, 5))
 def test_a_recording_s_images_come_together_and_none_is_left_out(
     edges: int, recordings: int, together: int, seed: int

@@ -70,7 +70,7 @@ def test_of_a_file_cut_short_what_is_there_counts() -> None:
     assert pitch(wave) == pytest.approx(440, abs=3)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.sampled_from(KINDS), st.data())
 def test_damage_gives_a_sound_or_one_clear_error(
     kind: tuple[str, str], data: st.DataObject

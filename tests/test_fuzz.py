@@ -44,7 +44,7 @@ def test_damaged_files_are_errors_for_people(target: str, draws: int, tmp_path: 
         call()
     refused = []
 
-    @settings(max_examples=draws, derandomize=True, database=None, deadline=None)
+    @settings(max_examples=draws, derandomize=True, database=None)
     @given(HARMS, TWISTS)
     def attempt(harms: list[Harm], twists: list[Twist]) -> None:
         for call in calls(harms, twists):

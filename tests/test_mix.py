@@ -135,7 +135,7 @@ protocols = st.sampled_from(
 validations = st.sampled_from([None, "random", "speaker:bobby"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(split=protocols, seed=st.integers(0, 2**31), validation=validations)
 def test_any_split_keeps_recordings_apart_and_pairs_each_image_once_within_its_class(
     split: str, seed: int, validation: str | None

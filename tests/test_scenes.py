@@ -101,7 +101,7 @@ def test_clicks_strike_few_samples_to_the_peak_and_no_others() -> None:
     assert counts == {0, 1, 2, 3}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(200, 9_000),
     st.integers(0, 10_000),

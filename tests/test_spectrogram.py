@@ -113,7 +113,7 @@ def test_a_batch_is_its_clips_one_by_one() -> None:
 
 
 @given(st.lists(st.integers(1, 20_000), min_size=1, max_size=3), st.floats(1e-3, 1e4))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_pictures_are_48_by_48_in_0_to_1_and_blind_to_gain(lengths: list[int], gain: float) -> None:
     waves = [noise(samples) for samples in lengths]
     pictures = picture(*waves)
