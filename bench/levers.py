@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scores import CROWD, SPEAKERS
+from scores import MORE, SPEAKERS
 
 from synesthete import config, judges, material, metrics, runs
 from synesthete.files import whole_file
@@ -43,21 +43,22 @@ class Lever:
 
 WHOLE = "whole"
 LEVERS: Mapping[str, Lever] = {
-    WHOLE: Lever(CROWD),
+    WHOLE: Lever(MORE),
     "no synthetic speakers": Lever(0),
-    "half the synthetic speakers": Lever(CROWD // 2),
-    "twice the synthetic speakers": Lever(2 * CROWD),
-    "no re-recordings": Lever(CROWD, {"scene.copies": "0"}),
-    "no rooms, noise, clicks or clipping": Lever(CROWD, {"scene.clean": "1.0"}),
-    "no hard trimming": Lever(CROWD, {"scene.trim": "60.0"}),
-    "no other speeds": Lever(CROWD, {"scene.speed": "0.0"}),
+    "half the synthetic speakers": Lever(MORE // 2),
+    "twice the synthetic speakers": Lever(2 * MORE),
+    "no re-recordings": Lever(MORE, {"scene.copies": "0"}),
+    "no rooms, noise, clicks or clipping": Lever(MORE, {"scene.clean": "1.0"}),
+    "no hard trimming": Lever(MORE, {"scene.trim": "60.0"}),
+    "no other speeds": Lever(MORE, {"scene.speed": "0.0"}),
     "no stretched or shifted pictures": Lever(
-        CROWD, {"time_shift": "0", "time_scale": "0", "band_shift": "0", "band_scale": "0"}
+        MORE, {"time_shift": "0", "time_scale": "0", "band_shift": "0", "band_scale": "0"}
     ),
-    "no SpecAugment": Lever(CROWD, {"masks": "0"}),
-    "no dropout": Lever(CROWD, {"dropout": "0.0"}),
-    "plain encoder": Lever(CROWD, {"body": "small"}),
-    "bands normalised": Lever(CROWD, {"normalise": "true"}),
+    "no SpecAugment": Lever(MORE, {"masks": "0"}),
+    "no dropout": Lever(MORE, {"dropout": "0.0"}),
+    "plain encoder": Lever(MORE, {"body": "small"}),
+    "bands normalised": Lever(MORE, {"normalise": "true"}),
+    "contrastive alignment besides": Lever(MORE, {"contrastive": "10.0"}),
 }
 
 SIZES = {name for name, lever in LEVERS.items() if not lever.overrides}

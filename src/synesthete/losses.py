@@ -1,5 +1,7 @@
 """The losses that the families share."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -52,6 +54,20 @@ def reconstruction_loss(
 def exact(x: Tensor) -> Tensor:
     """`x` in float32 where mixed precision gave bfloat16, whose 8 bits are too few for a loss."""
     return x.float() if x.dtype == torch.bfloat16 else x
+
+
+def contrastive_loss(logits: Tensor, audio_of: Tensor, weight: Tensor) -> Tensor:
+    """InfoNCE of logits [A, I] both ways (van den Oord et al. 2018, eq. 4), on the graph.
+
+    An edge competes with the pairs that share its image, and with those that share its recording
+    but are on no edge: a recording's images do not compete with each other.
+    """
+    own = torch.arange(len(audio_of), device=logits.device)
+    edges = logits[audio_of, own]
+    to_audio = logits.logsumexp(dim=0) - edges
+    rivals = logits.masked_fill(F.one_hot(audio_of, len(logits)).T == 1, -math.inf)[audio_of]
+    to_image = torch.cat([edges[:, None], rivals], dim=1).logsumexp(dim=1) - edges
+    return (weight * (to_audio + to_image)).mean() / 2
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

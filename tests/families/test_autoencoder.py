@@ -25,6 +25,22 @@ def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:
     torch.testing.assert_close(loss, (weight * each).mean())
 
 
+def test_the_contrastive_loss_is_of_cosines_and_teaches_the_audio_encoder() -> None:
+    """Written out: each recording names its image among the batch's, and each image its own."""
+    audio, image = torch.rand(3, 1, 48, 48), torch.rand(3, 1, 28, 28)
+    batch = Batch(audio, image, torch.arange(3), torch.ones(3))
+    model = Model(Config(contrastive=0.3), Shapes()).eval()
+    losses = model.losses(batch, "all", generator(0))
+    code, seen = model.encode(audio), model.image_encoder(image)
+    logits = F.cosine_similarity(code[:, None], seen[None], dim=2) / 0.1
+    own = torch.arange(3)
+    expected = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    torch.testing.assert_close(losses["contrastive"], expected)
+    torch.testing.assert_close(losses["loss"], losses["reconstruction"] + 0.3 * expected)
+    (slope,) = torch.autograd.grad(losses["contrastive"], model.head.weight)
+    assert slope.abs().sum() > 0
+
+
 def test_a_recording_has_one_image() -> None:
     model = Model(Config(), Shapes()).eval()
     images = model.sample(torch.rand(2, 1, 48, 48), torch.zeros(2, 3, 0))

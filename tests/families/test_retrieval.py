@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from synesthete.data.batches import Batch, generator
-from synesthete.families.retrieval import Config, Model, contrastive_loss, logistic_loss
+from synesthete.families.retrieval import Config, Model, logistic_loss
 from synesthete.family import Shapes
+from synesthete.losses import contrastive_loss
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [-0.5, 1.0, 3.0]])
 AUDIO_OF = torch.tensor([0, 0, 1])

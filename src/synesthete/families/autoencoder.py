@@ -6,13 +6,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
 from synesthete.deck import DeckDecoder, DeckEncoder
 from synesthete.family import Generator, Losses, Shapes
-from synesthete.losses import reconstruction_loss
-from synesthete.nets import ConvEncoder, DenseDecoder, ResidualEncoder, Shape
+from synesthete.losses import contrastive_loss, exact, reconstruction_loss
+from synesthete.nets import ConvEncoder, DenseDecoder, ImageEncoder, ResidualEncoder, Shape
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Config:
     """Give that encoder each band less its mean over time, at unit variance."""
     reconstruction: str = "bernoulli"
     """The decoder's density: `"bernoulli"` or `"gaussian"`; summed over pixels."""
+    contrastive: float = 0.0
+    """Weight of the contrastive loss (InfoNCE, both ways) of the code and an embedding of the
+    image, which nothing else reads, added to the reconstruction loss."""
 
 
 Encoder = ConvEncoder | ResidualEncoder | DeckEncoder
@@ -48,11 +52,16 @@ BODIES: Mapping[str, tuple[Callable[[Config, Shape], Encoder], Callable[[int, Sh
 }
 """What makes the encoder and the decoder of each body."""
 
+TEMPERATURE = 0.1
+"""Of the contrastive loss: what the cosines are divided by (Chen et al. 2020, "SimCLR")."""
+
 
 class Model(Generator):
     """Audio -> code -> the mean of the images that it is seen with."""
 
-    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("encoder", "head", "decoder")}
+    phases: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "all": ("encoder", "head", "decoder", "image_encoder")
+    }
     noise_size = 0
 
     def __init__(self, config: Config, shapes: Shapes) -> None:
@@ -64,6 +73,10 @@ class Model(Generator):
         self.encoder = encoder(config, shapes.audio)
         self.head = nn.Linear(self.encoder.features, config.code)
         self.decoder = decoder(config.code, shapes.image)
+        self.image_encoder = nn.Sequential()
+        if config.contrastive:
+            image = ImageEncoder(shapes.image, config.width)
+            self.image_encoder = image.append(nn.Linear(image.features, config.code))
 
     def encode(self, audio: Tensor) -> Tensor:
         """The code, float32[B, code]."""
@@ -75,7 +88,16 @@ class Model(Generator):
         return torch.sigmoid(self.decoder(code))
 
     def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
-        """Reconstruction loss, in nats an image."""
-        logits = self.decoder(self.encode(batch.audio)[batch.audio_of])
+        """Reconstruction loss, in nats an image, and the contrastive one if it weighs."""
+        code = self.encode(batch.audio)
+        logits = self.decoder(code[batch.audio_of])
         loss = reconstruction_loss(self.config.reconstruction, logits, batch.image)
-        return {"loss": (batch.weight * loss).mean()}
+        reconstruction = (batch.weight * loss).mean()
+        if not self.config.contrastive:
+            return {"loss": reconstruction}
+        heard, seen = (
+            F.normalize(exact(x), dim=1) for x in (code, self.image_encoder(batch.image))
+        )
+        contrastive = contrastive_loss(heard @ seen.T / TEMPERATURE, batch.audio_of, batch.weight)
+        total = reconstruction + self.config.contrastive * contrastive
+        return {"loss": total, "reconstruction": reconstruction, "contrastive": contrastive}

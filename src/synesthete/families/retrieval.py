@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from synesthete.data.batches import Batch
 from synesthete.family import Losses, Matcher, Shapes
+from synesthete.losses import contrastive_loss
 from synesthete.nets import ConvEncoder, ImageEncoder
 
 
@@ -96,17 +97,3 @@ def logistic_loss(logits: Tensor, audio_of: Tensor, weight: Tensor) -> Tensor:
         for share in (weight * on_edge, weight * (1 - on_edge))
     )
     return (matching + mismatched) / 2
-
-
-def contrastive_loss(logits: Tensor, audio_of: Tensor, weight: Tensor) -> Tensor:
-    """InfoNCE of logits [A, I] both ways (van den Oord et al. 2018, eq. 4), on the graph.
-
-    An edge competes with the pairs that share its image, and with those that share its recording
-    but are on no edge: a recording's images do not compete with each other.
-    """
-    own = torch.arange(len(audio_of), device=logits.device)
-    edges = logits[audio_of, own]
-    to_audio = logits.logsumexp(dim=0) - edges
-    rivals = logits.masked_fill(F.one_hot(audio_of, len(logits)).T == 1, -math.inf)[audio_of]
-    to_image = torch.cat([edges[:, None], rivals], dim=1).logsumexp(dim=1) - edges
-    return (weight * (to_audio + to_image)).mean() / 2
