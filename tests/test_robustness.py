@@ -39,6 +39,26 @@ def test_a_row_a_condition_with_its_interval(
         assert row["refused"] == 0
 
 
+def test_what_is_lost_is_of_the_first_condition_recording_by_recording(
+    exam: Exam, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are right at first, then a half: what is lost varies, unlike where nothing is."""
+    asked = iter([exam.heard, np.where(np.arange(len(exam.heard)) % 2, exam.heard, 9), exam.heard])
+    monkeypatch.setattr(
+        robustness, "read",
+        lambda judge, images: (None, np.eye(10)[np.repeat(next(asked), robustness.SAMPLES)]),
+    )  # fmt: skip
+    clean, half, all_right = robustness.robustness(
+        model, exam, ["clean", "mu-law", "20 dB quieter"]
+    )
+    assert clean["lost"] == all_right["lost"] == 0
+    assert half["lost"] == pytest.approx(0.5) == 1 - half["agreement"]
+    low, high = half["lost_ci95"]
+    assert 0.05 < low < 0.5 < high < 0.95
+    low, high = all_right["lost_ci95"]
+    assert -0.4 < low < 0 < high < 0.4
+
+
 def listening(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[list[audio.Wave]]:
     """What the model will have been given to hear, a list a condition."""
     heard: list[list[audio.Wave]] = []

@@ -27,21 +27,33 @@ def robustness(
 
     Every recording of the exam counts alike, by `SAMPLES` images. What a condition leaves
     unusable (`audio.AudioError`) counts as wrong; `refused` says how many. Degradations are drawn
-    from (seed, recording), the same in every condition.
+    from (seed, recording), the same in every condition. `lost` is how much less that is than in
+    the first condition, its interval paired by recording.
 
     Raises:
         KeyError: there is no such condition.
     """
-    rows = []
-    chosen = list(conditions)
+    rows: list[dict[str, Any]] = []
+    chosen, first = list(conditions), None
+    recordings = np.repeat(np.arange(len(exam.heard)), SAMPLES)
     with bar("degrading", len(chosen)) as progress:
         for name in chosen:
-            rows.append({"condition": name, **_one(model, exam, CONDITIONS[name], seed)})
+            right, refused = _right(model, exam, CONDITIONS[name], seed)
+            first = right if first is None else first
+            told = metrics.share(right.reshape(-1), recordings, np.random.default_rng(seed))
+            lost, lost_ci95 = _lost(first.mean(1) - right.mean(1), seed)
+            rows.append({
+                "condition": name, "agreement": told["value"], "ci95": told["ci95"],
+                "lost": lost, "lost_ci95": lost_ci95, "n": told["n"], "refused": refused,
+            })  # fmt: skip
             progress.advance()
     return rows
 
 
-def _one(model: Model, exam: Exam, degrade: Degradation, seed: int) -> dict[str, Any]:
+def _right(
+    model: Model, exam: Exam, degrade: Degradation, seed: int
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Which of each recording's images are right, bool[R, SAMPLES]; how many were unusable."""
     heard, usable = [], []
     for row, wave in enumerate(batches.at(exam.alignment, audio.RATE)):
         try:
@@ -52,12 +64,13 @@ def _one(model: Model, exam: Exam, degrade: Degradation, seed: int) -> dict[str,
             continue
     right = np.zeros((len(exam.heard), SAMPLES), bool)
     right[usable] = _drawn(model, heard, usable, seed) == exam.heard[usable, None]
-    recordings = np.repeat(np.arange(len(right)), SAMPLES)
-    told = metrics.share(right.reshape(-1), recordings, np.random.default_rng(seed))
-    return {
-        "agreement": told["value"], "ci95": told["ci95"], "n": told["n"],
-        "refused": len(right) - len(usable),
-    }  # fmt: skip
+    return right, len(right) - len(usable)
+
+
+def _lost(each: npt.NDArray[np.float64], seed: int) -> tuple[float, list[float]]:
+    """The mean of float64[R] in -1..1 and its 95% interval over recordings."""
+    low, high = metrics.interval((1 + each) / 2, np.ones(len(each)), np.random.default_rng(seed))
+    return float(each.mean()), [2 * low - 1, 2 * high - 1]
 
 
 def _heard(degraded: Degraded, rate: int) -> audio.Wave:

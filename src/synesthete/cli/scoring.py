@@ -68,7 +68,7 @@ def _table(held: Sequence[Any], exam: Any, a: Arguments) -> None:
     from synesthete.generate import Model
 
     asked, columns = (
-        (robustness.robustness, ("condition", "agreement", "ci95", "refused"))
+        (robustness.robustness, ("condition", "agreement", "ci95", "lost", "refused"))
         if a.degraded
         else (dial.dial, dial.COLUMNS)
     )

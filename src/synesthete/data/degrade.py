@@ -52,12 +52,35 @@ def opus(wave: Wave, rng: np.random.Generator, *, compression: float) -> Degrade
     return _file(wave, RATE, "OGG", "OPUS", compression)
 
 
-def silence(wave: Wave, rng: np.random.Generator, *, before: float, after: float) -> Degraded:
-    """Seconds of a quiet room, 50 dB below the clip's mean power, around it."""
+def telephone(wave: Wave, rng: np.random.Generator) -> Degraded:
+    """A telephone's band alone, 300 to 3,400 Hz (ITU-T G.712)."""
+    spectrum, hertz = np.fft.rfft(wave), np.fft.rfftfreq(len(wave), 1 / RATE)
+    spectrum[(hertz < 300) | (hertz > 3_400)] = 0
+    return np.asarray(np.fft.irfft(spectrum, len(wave)), np.float32), RATE
+
+
+def hum(wave: Wave, rng: np.random.Generator, *, snr: float) -> Degraded:
+    """Mains hum, 50 Hz and nine harmonics, 6 dB less an octave, `snr` dB below the clip."""
+    harmonics = np.arange(1, 11)[:, None]
+    phases = rng.uniform(0, 2 * np.pi, harmonics.shape)
+    time = np.arange(len(wave)) / RATE
+    mains = (np.sin(2 * np.pi * 50 * harmonics * time + phases) / harmonics).sum(0)
+    return disturbed(wave, mains, snr), RATE
+
+
+def cut(wave: Wave, rng: np.random.Generator, *, start: float, end: float) -> Degraded:
+    """The clip between two shares of its length: the microphone was opened late, closed early."""
+    return wave[round(start * len(wave)) : round(end * len(wave))], RATE
+
+
+def silence(
+    wave: Wave, rng: np.random.Generator, *, before: float, after: float, snr: float = 50
+) -> Degraded:
+    """Seconds of a room around the clip, its noise, throughout, `snr` dB below its mean power."""
     room = rng.normal(size=int((before + after) * RATE) + len(wave))
     start = int(before * RATE)
     padded = np.pad(wave, (start, len(room) - len(wave) - start))
-    level = np.sqrt(np.square(wave, dtype=np.float64).mean()) * 10 ** (-50 / 20)
+    level = np.sqrt(np.square(wave, dtype=np.float64).mean()) * 10 ** (-snr / 20)
     return np.asarray(padded + level * room, np.float32), RATE
 
 
@@ -91,11 +114,16 @@ CONDITIONS: Mapping[str, Degradation] = {
     "1 s before": partial(silence, before=1.0, after=0.0),
     "1 s after": partial(silence, before=0.0, after=1.0),
     "1 s around": partial(silence, before=1.0, after=1.0),
+    "1 s around, noise at 20 dB": partial(silence, before=1.0, after=1.0, snr=20),
     "20 dB louder": partial(gain, decibels=20),
     "20 dB quieter": partial(gain, decibels=-20),
     "room, 0.3 s": partial(room, seconds=0.3),
     "room, 0.6 s": partial(room, seconds=0.6),
     "3 clicks": partial(clicks, count=3),
+    "telephone's band": telephone,
+    "mains hum, 15 dB": partial(hum, snr=15),
+    "first third lost": partial(cut, start=1 / 3, end=1),
+    "last third lost": partial(cut, start=0, end=2 / 3),
 }
 """What a robustness table asks, by its name there."""
 
