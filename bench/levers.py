@@ -2,8 +2,8 @@
 
 Each pair of FSDD's speakers is left out together: a recipe learns from the other two (and the
 crowd) and is tested on both. Three of the twelve results have nothing to do with a given speaker,
-neither training nor test: they choose for the row of that speaker in `bench/scores.py`. The twelve
-together are the ablation. Results go to levers.json.
+neither training nor test: they choose the size of the crowd for the row of that speaker in
+`bench/scores.py`. The twelve together are the ablation. Results go to levers.json.
 """
 
 import argparse
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 from scores import MORE, SPEAKERS
 
-from synesthete import config, judges, material, metrics, runs
+from synesthete import config, judges, locks, material, runs
 from synesthete.files import whole_file
 from synesthete.generate import Model
 from synesthete.progress import console
@@ -39,11 +40,19 @@ class Lever:
     crowd: int
     """Synthetic speakers that it learns from besides."""
     overrides: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+    def command(self) -> str:
+        """What a user types to train it, but for the speakers left out: its key in levers.json."""
+        given = {"steps": STEPS, **self.overrides}
+        options = "".join(f" --{key} {value}" for key, value in given.items())
+        return f"synesthete train unseen --crowd {self.crowd}{options} --seed {self.seed}"
 
 
 WHOLE = "whole"
 LEVERS: Mapping[str, Lever] = {
     WHOLE: Lever(MORE),
+    "whole, another seed": Lever(MORE, seed=1),
     "no synthetic speakers": Lever(0),
     "half the synthetic speakers": Lever(MORE // 2),
     "twice the synthetic speakers": Lever(2 * MORE),
@@ -61,7 +70,7 @@ LEVERS: Mapping[str, Lever] = {
     "contrastive alignment besides": Lever(MORE, {"contrastive": "10.0"}),
 }
 
-SIZES = {name for name, lever in LEVERS.items() if not lever.overrides}
+SIZES = {name for name, lever in LEVERS.items() if not lever.overrides and not lever.seed}
 """Those that differ in the size of the crowd alone, which the inner folds choose."""
 
 
@@ -71,13 +80,14 @@ def main() -> None:
     parser.add_argument("--only", help="this lever")
     only = parser.parse_args().only
     for name in LEVERS if only is None else [only]:
+        command = LEVERS[name].command()
         for pair in PAIRS:
-            if ",".join(pair) in _read().get(name, {}):
+            if ",".join(pair) in _read().get(command, {}):
                 continue
             told = {who: np.packbits(right).tobytes().hex() for who, right in fold(name, pair)}
-            found = _read()  # others may have run beside
-            found.setdefault(name, {})[",".join(pair)] = told
-            with whole_file(FOUND) as draft:
+            with locks.in_turn(FOUND, f"writing {FOUND.name}"), whole_file(FOUND) as draft:
+                found = _read()  # others may have run beside
+                found.setdefault(command, {})[",".join(pair)] = told
                 draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
@@ -94,7 +104,7 @@ def fold(name: str, pair: tuple[str, str]) -> Iterator[tuple[str, Right]]:
     recipe = config.from_table(config.read("unseen"), {"steps": str(STEPS), **lever.overrides})
     console.print(f"{name}: without {test} and {validation}")
     out = Path("runs") / "levers" / "-".join([*name.replace(",", "").split(), *pair])
-    held = runs.run(recipe, alignment, material.facts(folder), out, seed=0, resume=True)
+    held = runs.run(recipe, alignment, material.facts(folder), out, seed=lever.seed, resume=True)
     for side, who in (("test", test), ("validation", validation)):
         heard = alignment.subset(side)
         wanted = labels.of(heard)[0]
@@ -105,7 +115,12 @@ def fold(name: str, pair: tuple[str, str]) -> Iterator[tuple[str, Right]]:
 
 def rows() -> dict[str, Right]:
     """Of each lever whose folds are all done: bool[speaker, left out besides, recording]."""
-    done = {name: folds for name, folds in _read().items() if len(folds) == len(PAIRS)}
+    found = _read()
+    done = {
+        name: folds
+        for name, lever in LEVERS.items()
+        if len(folds := found.get(lever.command(), {})) == len(PAIRS)
+    }
     return {
         name: np.array([[_right(folds, who, other) for other in _others(who)] for who in SPEAKERS])
         for name, folds in done.items()
@@ -113,45 +128,69 @@ def rows() -> dict[str, Right]:
 
 
 def table(right: Mapping[str, Right]) -> str:
-    """A row a lever: agreement by the speaker tested, on all, and what is lost without it."""
+    """A row a lever: agreement by the speaker tested, on all, and what is lost without it.
+
+    Intervals are Student's over the six trainings, each the mean of the two speakers that it is
+    tested on; what is lost is paired by training.
+    """
     if WHOLE not in right:
         return "*Not run yet.*\n"
+    whole = _trainings(right[WHOLE])
     lines = [
         f"| recipe | {' | '.join(SPEAKERS)} | mean | less than whole |",
         f"|---|{'---|' * (len(SPEAKERS) + 2)}",
     ]
     for name, values in right.items():
         cells = [f"{share:.1%}" for share in values.mean((1, 2))]
-        everyone = values.transpose(1, 0, 2).reshape(len(SPEAKERS) - 1, -1)
-        held = metrics.share(everyone, np.arange(everyone.shape[1]), np.random.default_rng(0))
-        low, high = held["ci95"]
-        mean = f"**{held['value']:.1%}** ({low:.1%} to {high:.1%})"
-        lines.append(f"| {name} | {' | '.join(cells)} | {mean} | {_less(right, name)} |")
+        each = _trainings(values)
+        low, high = _interval(each)
+        mean = f"**{each.mean():.1%}** ({low:.1%} to {min(high, 1):.1%})"
+        lost = 100 * (whole - each)
+        low, high = _interval(lost)
+        less = "" if name == WHOLE else f"{lost.mean():.1f} ({low:.1f} to {high:.1f})"
+        lines.append(f"| {_told(name)} | {' | '.join(cells)} | {mean} | {less} |")
     return "\n".join(lines) + "\n"
-
-
-def _less(right: Mapping[str, Right], name: str) -> str:
-    """Points less than the whole recipe, with the interval over recordings, paired."""
-    if name == WHOLE:
-        return ""
-    lost = 100 * (right[WHOLE].mean(1) - right[name].mean(1)).reshape(-1)
-    picks = np.random.default_rng(0).integers(len(lost), size=(2_000, len(lost)))
-    low, high = np.quantile(lost[picks].mean(1), (0.025, 0.975))
-    return f"{lost.mean():.1f} ({low:.1f} to {high:.1f})"
 
 
 def choices(right: Mapping[str, Right]) -> str:
-    """A row a size of the crowd: its mean over the folds that have nothing to do with a speaker."""
-    if not SIZES & {*right}:
+    """A row a lever: its mean over the folds that have nothing to do with each speaker."""
+    if not right:
         return "*Not run yet.*\n"
+    apart = {
+        name: [values[_apart(who)].mean() for who in SPEAKERS] for name, values in right.items()
+    }
+    best = np.max([*apart.values()], axis=0)
     lines = [
-        f"| synthetic speakers | {' | '.join(f'for {who}' for who in SPEAKERS)} |",
+        f"| recipe | {' | '.join(f'for {who}' for who in SPEAKERS)} |",
         f"|---|{'---|' * len(SPEAKERS)}",
     ]
-    for name in sorted(SIZES & {*right}, key=lambda name: LEVERS[name].crowd):
-        apart = [right[name][_apart(who)].mean() for who in SPEAKERS]
-        lines.append(f"| {LEVERS[name].crowd} | {' | '.join(f'{mean:.1%}' for mean in apart)} |")
+    for name, means in apart.items():
+        cells = [
+            f"**{mean:.1%}**" if mean == most else f"{mean:.1%}"
+            for mean, most in zip(means, best, strict=True)
+        ]
+        lines.append(f"| {_told(name)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _told(name: str) -> str:
+    """The lever's name, with the size of the crowd where that is what differs."""
+    return f"{name} ({LEVERS[name].crowd})" if name in SIZES else name
+
+
+def _trainings(values: Right) -> npt.NDArray[np.float64]:
+    """The mean agreement of each of the six trainings on both speakers that it left out."""
+    folds = values.mean(2)
+    return np.array([
+        np.mean([folds[SPEAKERS.index(a), _others(a).index(b)] for a, b in (pair, pair[::-1])])
+        for pair in PAIRS
+    ])  # fmt: skip
+
+
+def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Student's 95% interval of the mean of a few trainings."""
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _apart(who: str) -> tuple[list[int], list[int]]:
