@@ -74,15 +74,23 @@ RANGES = {
 """What the flow is defined for, and what ends in good time."""
 
 
+class GroupNorm(nn.GroupNorm):
+    """In float32 whatever the precision: its bfloat16 kernel for channels-last maps is slow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same shape and type."""
+        return super().forward(exact(x)).to(x.dtype)
+
+
 class Block(nn.Module):
     """A residual block whose second half is scaled and shifted by the condition (FiLM)."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         self.first = nn.Sequential(
-            nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1)
+            GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1)
         )
-        self.normalise = nn.GroupNorm(8, after, affine=False)
+        self.normalise = GroupNorm(8, after, affine=False)
         self.film = nn.Linear(CONDITION, 2 * after)
         self.second = nn.Conv2d(after, after, 3, padding=1)
         nn.init.zeros_(self.film.weight)
@@ -145,7 +153,7 @@ class Velocity(nn.Module):
             Block(outer if i else 2 * outer, outer) for i in range(config.blocks)
         )
         self.output = nn.Sequential(
-            nn.GroupNorm(8, outer), nn.SiLU(), nn.Conv2d(outer, 4 * channels, 3, padding=1)
+            GroupNorm(8, outer), nn.SiLU(), nn.Conv2d(outer, 4 * channels, 3, padding=1)
         )
 
     def forward(self, x: Tensor, asked: Question) -> Tensor:
