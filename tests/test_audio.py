@@ -215,11 +215,38 @@ def test_silence_around_a_sound_goes_and_the_sound_stays() -> None:
 @settings(max_examples=50)
 def test_trimming_ignores_gain_and_twice_is_once(power_of_two: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    envelope = np.repeat(10 ** rng.uniform(-3, 0, 30), 100)
-    wave = (rng.normal(0, 1, 3_000) * envelope).astype(np.float32)
+    moment = int(rng.choice([100, 2_000]))  # of 12 ms, or of 0.25 s, which a room may last
+    envelope = np.repeat(10 ** rng.uniform(-3, 0, 30), moment)
+    wave = (rng.normal(0, 1, len(envelope)) * envelope).astype(np.float32)
     trimmed, gain = audio.trim_silence(wave), np.float32(2.0**power_of_two)
     np.testing.assert_array_equal(audio.trim_silence(gain * wave), gain * trimmed)
     np.testing.assert_array_equal(audio.trim_silence(trimmed), trimmed)
+
+
+@pytest.mark.parametrize("colour", [0.0, 0.5])
+@pytest.mark.parametrize("snr", [30, 20, 15])
+def test_a_room_s_noise_around_a_word_goes_and_the_word_stays(snr: float, colour: float) -> None:
+    """White or pink, a second of it before and after."""
+    rng = np.random.default_rng(0)
+    word = tone(440, 8_000, 0.5)
+    spectrum = np.fft.rfft(rng.normal(size=len(word) + 16_000))
+    noise = np.fft.irfft(spectrum / np.maximum(np.arange(len(spectrum)), 1) ** colour)
+    noise *= np.sqrt(np.square(word).mean() / np.square(noise).mean()) * 10 ** (-snr / 20)
+    noise[8_000:-8_000] += word
+    wave = audio.trim_silence(noise.astype(np.float32))
+    margin = audio.TRIM_MARGIN * 80
+    assert len(word) <= len(wave) <= len(word) + 2 * margin
+    start = int(np.argmax(np.correlate(noise, wave, "valid")))
+    assert 8_000 - margin <= start <= 8_000
+
+
+def test_a_drawn_out_consonant_and_a_steady_sound_stay() -> None:
+    """0.3 s of a steady s before a vowel is none of a room's; nor is a hum, or noise alone."""
+    rng = np.random.default_rng(0)
+    vowel = tone(200, 8_000, 0.3)
+    hiss = rng.normal(0, 0.1 * np.abs(vowel).max(), 2_400)
+    for wave in (np.concatenate([hiss, vowel]), tone(440, 8_000, 2.0), rng.normal(0, 0.1, 16_000)):
+        assert len(audio.trim_silence(wave.astype(np.float32))) == len(wave)
 
 
 def test_real_recordings_come_trimmed_and_barely_change() -> None:

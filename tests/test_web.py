@@ -41,12 +41,16 @@ def bursts(rng: np.random.Generator) -> audio.Wave:
 
 
 def recordings() -> list[audio.Wave]:
-    """Every 40th recording of FSDD, if it is at hand, in a quiet room."""
+    """Every 40th recording of FSDD, if it is at hand, in a quiet room and in a noisy one."""
     rng = np.random.default_rng(1)
     folder = Path(os.environ.get("SYNESTHETE_DATA", "nowhere")) / "fsdd" / "recordings"
     waves = [audio.load(file, trim=False) for file in sorted(folder.glob("*.wav"))[::40]]
-    padded = [np.pad(wave, (3_000, 2_000)) for wave in waves]
-    return [(w + rng.normal(0, 1e-4, len(w))).astype(np.float32) for w in padded]
+    padded = [np.pad(wave, (3_000, 5_000)) for wave in waves]
+    return [
+        (w + rng.normal(0, level, len(w))).astype(np.float32)
+        for w in padded
+        for level in (1e-4, 0.01)
+    ]
 
 
 @pytest.mark.parametrize("rate", [audio.RATE, 16_000])

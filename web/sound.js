@@ -4,6 +4,9 @@
 const FRAMES = 100; // a second
 const MARGIN = 5; // frames kept on either side of what is loud
 const TRIM_DB = 40; // below the loudest frame is silence
+const ROOM = 40; // frames of steady level at an end that are a room's noise
+const ROOM_DB = 4; // how steady
+const EMPHASIS = 0.8; // of the high frequencies, where a room's level is measured
 const SILENT_DBFS = -60;
 const SHORTEST = 0.1; // seconds
 const LONGEST = 30; // seconds
@@ -43,13 +46,43 @@ function mono(buffer) {
   return wave.map((x) => x - offset);
 }
 
-/** Keep what lies between the first and the last loud frame, and a margin around. */
+/** Cut silence and a room's steady noise from both ends, until there is none. */
 export function trim(wave, rate) {
   const size = Math.floor(rate / FRAMES);
+  let found = wave;
+  do {
+    wave = found;
+    found = loud(wave, size);
+    found = found.slice(room(found, size));
+    found = found.slice(0, found.length - room(found.slice().reverse(), size));
+  } while (found.length < wave.length);
+  return found;
+}
+
+/** Keep what lies between the first and the last loud frame, and a margin around. */
+function loud(wave, size) {
   const power = new Float64Array(Math.ceil(wave.length / size));
   wave.forEach((x, i) => (power[Math.floor(i / size)] += x * x));
-  const loud = (x) => x >= Math.max(...power) * 10 ** (-TRIM_DB / 10);
-  const start = Math.max(0, power.findIndex(loud) - MARGIN);
-  const stop = power.findLastIndex(loud) + 1 + MARGIN;
+  const least = Math.max(...power) * 10 ** (-TRIM_DB / 10);
+  const start = Math.max(0, power.findIndex((x) => x >= least) - MARGIN);
+  const stop = power.findLastIndex((x) => x >= least) + 1 + MARGIN;
   return wave.slice(start * size, stop * size);
+}
+
+/** Samples at the start that are a room's noise: steady, until something is louder. */
+function room(wave, size) {
+  const whole = Math.floor(wave.length / size);
+  if (whole <= ROOM) return 0;
+  const power = new Float64Array(whole);
+  for (let i = 0; i < whole * size; i++) {
+    const x = wave[i] - (i ? EMPHASIS * wave[i - 1] : 0);
+    power[Math.floor(i / size)] += x * x;
+  }
+  const level = Array.from({ length: whole - MARGIN + 1 }, (_, i) =>
+    power.slice(i, i + MARGIN).reduce((sum, x) => sum + x),
+  );
+  const start = level.slice(0, ROOM - MARGIN + 1);
+  const most = Math.max(...start) * 10 ** (ROOM_DB / 10);
+  if (Math.min(...start) * 10 ** (ROOM_DB / 10) < Math.max(...start)) return 0;
+  return Math.max(0, level.findIndex((x) => x > most) - 1) * size;
 }

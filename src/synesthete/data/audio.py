@@ -27,6 +27,12 @@ TRIM_DB = 40.0
 untouched; the rest loses the room noise at its ends."""
 TRIM_MARGIN = 5
 """Frames (50 ms) kept on either side, as a weak f, s or t beside a vowel can be fainter still."""
+ROOM = 40
+"""Frames (0.4 s) of steady level at an end of a clip that are a room, not a drawn-out consonant."""
+ROOM_DB = 4.0
+"""How steady. Of FSDD's 2,000 recordings none has such an end."""
+EMPHASIS = 0.8
+"""Of the high frequencies where a room's level is measured, as rumble is not steady."""
 
 SUFFIXES = frozenset(
     ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .w64 .m4a .aac .webm".split()
@@ -148,17 +154,41 @@ def resample(waveform: Wave, rate: float, wanted: float) -> Wave:
 
 
 def trim_silence(waveform: Wave, rate: int = RATE) -> Wave:
-    """Cut from both ends of float32[T] what is silent relative to the clip's own loudest moment.
+    """Cut from both ends of float32[T] what is silent, and what is a room's steady noise.
 
-    Keeps everything from the first to the last 10 ms frame whose power is within `TRIM_DB` of the
-    loudest, and `TRIM_MARGIN` frames around. Gain plays no part; trimming twice changes nothing.
+    Silent are 10 ms frames whose power is more than `TRIM_DB` below the loudest one's. Noise is
+    an end of `ROOM` frames or more over which the level, averaged over 50 ms, stays within
+    `ROOM_DB`: it goes, up to the first moment that is more than `ROOM_DB` louder than all of them.
+    `TRIM_MARGIN` frames around are kept. Gain plays no part; trimming twice changes nothing.
     """
     size = rate // TRIM_FRAMES
-    frames = np.pad(waveform, (0, -len(waveform) % size)).reshape(-1, size)
-    power = np.square(frames, dtype=np.float64).mean(axis=1)
-    loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
-    start, stop = max(0, loud[0] - TRIM_MARGIN), loud[-1] + 1 + TRIM_MARGIN
-    return waveform[start * size : stop * size]
+    while True:
+        before = len(waveform)
+        frames = np.pad(waveform, (0, -len(waveform) % size)).reshape(-1, size)
+        power = np.square(frames, dtype=np.float64).mean(axis=1)
+        loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
+        start, stop = max(0, loud[0] - TRIM_MARGIN), loud[-1] + 1 + TRIM_MARGIN
+        waveform = waveform[start * size : stop * size]
+        waveform = waveform[_room(waveform, size) :]
+        waveform = waveform[::-1][_room(waveform[::-1], size) :][::-1]
+        if len(waveform) == before:
+            return waveform
+
+
+def _room(waveform: Wave, size: int) -> int:
+    """Samples at the start of float32[T] that are a room's noise; frames are of `size`."""
+    whole = len(waveform) // size
+    if whole <= ROOM:
+        return 0
+    wave = waveform[: whole * size].astype(np.float64)
+    wave[1:] -= EMPHASIS * wave[:-1]
+    power = np.square(wave).reshape(-1, size).sum(axis=1)
+    level = np.lib.stride_tricks.sliding_window_view(power, TRIM_MARGIN).sum(axis=1)
+    start = level[: ROOM - TRIM_MARGIN + 1]
+    most = start.max() * 10 ** (ROOM_DB / 10)
+    if start.min() * 10 ** (ROOM_DB / 10) < start.max() or not (level > most).any():
+        return 0
+    return max(0, int(np.argmax(level > most)) - 1) * size
 
 
 def _name(source: object) -> str:

@@ -114,7 +114,10 @@ CONDITIONS: Mapping[str, Degradation] = {
     "1 s before": partial(silence, before=1.0, after=0.0),
     "1 s after": partial(silence, before=0.0, after=1.0),
     "1 s around": partial(silence, before=1.0, after=1.0),
-    "1 s around, noise at 20 dB": partial(silence, before=1.0, after=1.0, snr=20),
+    **{
+        f"1 s around, noise at {snr} dB": partial(silence, before=1.0, after=1.0, snr=snr)
+        for snr in (30, 20, 15)
+    },
     "20 dB louder": partial(gain, decibels=20),
     "20 dB quieter": partial(gain, decibels=-20),
     "room, 0.3 s": partial(room, seconds=0.3),
