@@ -45,7 +45,7 @@ bench: .venv/.installed-dev  ## speeds, as ratios of one run -> bench/README.md
 scores: .venv/.installed-dev  ## train and score every published recipe (many hours, resumable)
 	$(BIN)/python bench/scores.py
 
-levers: .venv/.installed-dev  ## the levers for unseen speakers, on inner folds (two hours, resumable)
+levers: .venv/.installed-dev  ## the levers for unseen speakers, on inner folds (three hours, resumable)
 	$(BIN)/python bench/levers.py
 
 digits: .venv/.installed-dev  ## the bundled model, from nothing (about 50 minutes, resumable)

@@ -50,6 +50,7 @@ class Lever:
 
 
 WHOLE = "whole"
+STILL = {"time_shift": "0", "time_scale": "0", "band_shift": "0", "band_scale": "0"}
 LEVERS: Mapping[str, Lever] = {
     WHOLE: Lever(MORE),
     "whole, another seed": Lever(MORE, seed=1),
@@ -60,12 +61,13 @@ LEVERS: Mapping[str, Lever] = {
     "no rooms, noise, clicks or clipping": Lever(MORE, {"scene.clean": "1.0"}),
     "no hard trimming": Lever(MORE, {"scene.trim": "60.0"}),
     "no other speeds": Lever(MORE, {"scene.speed": "0.0"}),
-    "no stretched or shifted pictures": Lever(
-        MORE, {"time_shift": "0", "time_scale": "0", "band_shift": "0", "band_scale": "0"}
-    ),
+    "no stretched or shifted pictures": Lever(MORE, STILL),
     "no SpecAugment": Lever(MORE, {"masks": "0"}),
     "no dropout": Lever(MORE, {"dropout": "0.0"}),
     "plain encoder": Lever(MORE, {"body": "small"}),
+    "none of all these": Lever(
+        0, {"scene.copies": "0", **STILL, "masks": "0", "dropout": "0.0", "body": "small"}
+    ),
     "bands normalised": Lever(MORE, {"normalise": "true"}),
     "contrastive alignment besides": Lever(MORE, {"contrastive": "10.0"}),
 }

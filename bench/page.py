@@ -64,24 +64,49 @@ def scores(found: dict[str, Any]) -> str:
 
 def unseen(found: dict[str, Any]) -> str:
     """Agreement on each speaker that was left out, a row a recipe."""
-    speakers = sorted({s for e in found.values() if (s := _speaker(e))})
+    speakers = sorted({s for e in found.values() if (s := speaker(e))})
     rows: dict[str, dict[str, Any]] = {}
+    confusions: dict[str, dict[str, Any]] = {}
     for entry in found.values():
         row = entry["row"]
-        if (speaker := _speaker(entry)) is not None:
+        if (who := speaker(entry)) is not None:
             voices = f", {row['crowd']} synthetic voices besides" if row["crowd"] else ""
-            name = f"`{row['preset']}`, {entry['steps']:,} steps{voices}"
-            rows.setdefault(name, {})[speaker] = entry["scorecard"]
+            seeds = f"{len(row['seeds'])} seed{'s' * (len(row['seeds']) > 1)}"
+            name = f"`{row['preset']}`, {entry['steps']:,} steps, {seeds}{voices}"
+            rows.setdefault(name, {})[who] = entry["scorecard"]
+            if "confusion" in entry:
+                confusions.setdefault(name, {})[who] = _confused(entry["confusion"])
     lines = [
-        "Trained without a speaker, tested on the 500 recordings of that speaker:\n",
+        "Trained without a speaker, tested on the 500 recordings of that speaker; intervals are "
+        "over recordings, the mean is of these four speakers:\n",
         f"| recipe | {' | '.join(speakers)} | mean |",
         f"|---|{'---|' * len(speakers)}---|",
     ]
     for name, cards in rows.items():
         if {*cards} == {*speakers}:
-            cells = [_interval(cards[speaker]) for speaker in speakers]
+            cells = [_interval(cards[who]) for who in speakers]
             lines.append(f"| {name} | {' | '.join(cells)} | {_mean([*cards.values()])} |")
+    lines += [
+        "\nWhat is said and what is read instead, the most frequent, as shares of all drawings:\n",
+        f"| recipe | {' | '.join(speakers)} |",
+        f"|---|{'---|' * len(speakers)}",
+    ]
+    for name, texts in confusions.items():
+        if {*texts} == {*speakers}:
+            lines.append(f"| {name} | {' | '.join(texts[who] for who in speakers)} |")
     return "\n".join(lines) + "\n"
+
+
+def _confused(confusion: list[list[int]], most: int = 3) -> str:
+    """The most frequent errors of a table of counts [said, read]."""
+    total = sum(map(sum, confusion))
+    wrong = [
+        (count / total, said, read)
+        for said, counts in enumerate(confusion)
+        for read, count in enumerate(counts)
+        if said != read and count
+    ]
+    return ", ".join(f"{a} → {b} {share:.1%}" for share, a, b in sorted(wrong, reverse=True)[:most])
 
 
 def _interval(card: dict[str, Any]) -> str:
@@ -90,14 +115,14 @@ def _interval(card: dict[str, Any]) -> str:
 
 
 def _mean(cards: list[dict[str, Any]]) -> str:
-    """The mean over speakers, and its interval, as theirs are independent."""
+    """The mean over these speakers, and its interval over their recordings."""
     mean = sum(card["agreement"] for card in cards) / len(cards)
     widths = [(high - low) / 2 for low, high in (card["agreement_ci95"] for card in cards)]
     half = math.hypot(*widths) / len(cards)
     return f"**{mean:.1%}** ({mean - half:.1%} to {mean + half:.1%})"
 
 
-def _speaker(entry: dict[str, Any]) -> str | None:
+def speaker(entry: dict[str, Any]) -> str | None:
     """The speaker that was left out, or None."""
     split: str = entry["row"]["split"]
     return split.removeprefix("speaker:") if split.startswith("speaker:") else None
@@ -114,8 +139,8 @@ def summary(found: dict[str, Any]) -> str:
     for entry in reversed(firsts.values()):
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
-        split = {"random": "90/10", "crowd": "synthetic speakers alone"}.get(
-            row["split"], f"never heard {_speaker(entry)}"
+        split = {"random": "90/10", "crowd": f"{row['crowd']} synthetic speakers alone"}.get(
+            row["split"], f"never heard {speaker(entry)}"
         )
         lines.append(
             f"| {NAMES[row['preset']]} | {split} | {len(row['seeds'])} | "

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import page
 
-from synesthete import config, evaluate, material, runs
+from synesthete import config, evaluate, locks, material, metrics, runs
 from synesthete.data import storage
+from synesthete.files import whole_file
 from synesthete.generate import Model
 from synesthete.progress import console
 
@@ -71,12 +73,14 @@ def main() -> None:
     path = HERE / "scores.json"
     for row in _chosen(arguments.only, arguments.split):
         found = measure(row)
-        done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        done[row.command(row.seeds[0])] = found  # others may have run beside
         order = [row.command(row.seeds[0]) for row in ROWS]
-        kept = {name: done[name] for name in order if name in done}
-        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        page.write()
+        with locks.in_turn(path, f"writing {path.name}"):
+            done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+            done[row.command(row.seeds[0])] = found  # others may have run beside
+            kept = {name: done[name] for name in order if name in done}
+            with whole_file(path) as draft:
+                draft.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            page.write()
 
 
 def _chosen(preset: str | None, split: str | None) -> Iterator[Row]:
@@ -94,6 +98,7 @@ def measure(row: Row) -> dict[str, Any]:
     exam = evaluate.prepare(alignment, labels)
     recipe = config.from_table(config.read(row.preset), row.overrides)
     answers, seconds = [], []
+    confusion = np.zeros((10, 10), np.int64)
     for seed in row.seeds:
         console.print(row.command(seed))
         out = row.out(seed)
@@ -102,6 +107,7 @@ def measure(row: Row) -> dict[str, Any]:
             command=row.command(seed),
         )  # fmt: skip
         answers.append(evaluate.evaluate(Model(held), exam))
+        confusion += metrics.confusion(exam.wanted, answers[-1].reading.read, 10)
         seconds.append(held.training["seconds"])
     card = evaluate.pool(exam, answers)
     return {
@@ -109,6 +115,7 @@ def measure(row: Row) -> dict[str, Any]:
         "digest": storage.read_header(folder)["digest"],
         "steps": recipe.training.steps,
         "train_seconds": seconds,
+        "confusion": confusion.tolist(),
         "scorecard": card,
     }
 
