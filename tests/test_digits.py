@@ -24,7 +24,7 @@ def test_it_is_small_and_says_what_it_was_made_of() -> None:
     card = (FOLDER / artefact.CARD).read_text(encoding="utf-8")
     held = artefact.read("digits")
     assert f"    {held.training['command']}\n" in card
-    assert held.training["command"].startswith("synesthete train flow --crowd 150")
+    assert held.training["command"].startswith("synesthete train flow --crowd 75")
     assert "espeak-ng" in card
     scorecard = json.loads((FOLDER / artefact.SCORECARD).read_text(encoding="utf-8"))
     assert tuple(scorecard) == evaluate.KEYS

@@ -229,8 +229,8 @@ on {training["threads"]} CPU threads with torch {training["torch"]}:
 {_numbers(scorecard)}
 
 ## Limits
-It knows the voices, microphones and images it was trained on; other speakers are read worse (see
-the report). It answers to any sound, also to one that is no digit.
+It knows the voices, microphones and images it was trained on; other speakers are read worse. It
+answers to any sound, also to one that is no digit.
 
 ## Licence
 {LICENCE}
