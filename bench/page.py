@@ -74,6 +74,8 @@ def unseen(found: dict[str, Any]) -> str:
             seeds = f"{len(row['seeds'])} seed{'s' * (len(row['seeds']) > 1)}"
             name = f"`{row['preset']}`, {entry['steps']:,} steps, {seeds}{voices}"
             rows.setdefault(name, {})[who] = entry["scorecard"]
+            if once := entry.get("one_evaluation"):
+                rows.setdefault(f"{name}; in 1 evaluation", {})[who] = once
             if "confusion" in entry:
                 confusions.setdefault(name, {})[who] = _confused(entry["confusion"])
     lines = [

@@ -90,14 +90,17 @@ def _chosen(preset: str | None, split: str | None) -> Iterator[Row]:
 
 
 def measure(row: Row) -> dict[str, Any]:
-    """The pooled scorecard of one row, with how it was trained."""
+    """The pooled scorecard of one row, with how it was trained.
+
+    Where images are drawn in several evaluations, `one_evaluation` is the scorecard of one.
+    """
     folder = material.default(material.MixConfig(split=row.split, crowd=row.crowd))
     if material.facts(folder)["audio_synthetic"]:
         raise SystemExit("FSDD could not be had: published scores are never of synthetic speakers")
     alignment, labels = material.load(folder)
     exam = evaluate.prepare(alignment, labels)
     recipe = config.from_table(config.read(row.preset), row.overrides)
-    answers, seconds = [], []
+    answers, once, seconds = [], [], []
     confusion = np.zeros((10, 10), np.int64)
     for seed in row.seeds:
         console.print(row.command(seed))
@@ -107,6 +110,8 @@ def measure(row: Row) -> dict[str, Any]:
             command=row.command(seed),
         )  # fmt: skip
         answers.append(evaluate.evaluate(Model(held), exam))
+        if Model(held).generator.evaluations is not None:
+            once.append(evaluate.evaluate(Model(held, evaluations=1), exam))
         confusion += metrics.confusion(exam.wanted, answers[-1].reading.read, 10)
         seconds.append(held.training["seconds"])
     card = evaluate.pool(exam, answers)
@@ -117,6 +122,7 @@ def measure(row: Row) -> dict[str, Any]:
         "train_seconds": seconds,
         "confusion": confusion.tolist(),
         "scorecard": card,
+        "one_evaluation": evaluate.pool(exam, once) if once else None,
     }
 
 
