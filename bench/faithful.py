@@ -172,16 +172,20 @@ def bars(turned: list[dict[str, Any]], spreads: Mapping[str, list[float]]) -> st
 def left_out(scores: Mapping[str, Any]) -> str:
     """What was asked of speakers that were left out, and what each recipe reaches on them."""
     lines = []
-    for preset in ("unseen", "flow"):
+    for preset, how, key in (
+        ("unseen", "", "scorecard"),
+        ("flow", " in half its steps", "scorecard"),
+        ("flow", " so, in 1 evaluation", "one_evaluation"),
+    ):
         each = [
-            entry["scorecard"]["agreement"]
+            entry[key]["agreement"]
             for entry in scores.values()
             if page.speaker(entry)
             and (entry["row"]["preset"], entry["row"]["crowd"]) == (preset, CROWD)
         ]
         if len(each) == len(SPEAKERS):
             mean, least = sum(each) / len(each), min(each)
-            who = f"agreement on speakers left out, `{preset}`"
+            who = f"agreement on speakers left out, `{preset}`{how}"
             lines.append(_bar(who, "≥ 92%", f"{mean:.1%}", mean >= 0.92))
             lines.append(_bar("the worst of them", "≥ 85%", f"{least:.1%}", least >= 0.85))
     return "".join(line + "\n" for line in lines)
