@@ -109,8 +109,9 @@ def measure(row: Row) -> dict[str, Any]:
             recipe, alignment, material.facts(folder), out, seed=seed, resume=True,
             command=row.command(seed),
         )  # fmt: skip
-        answers.append(evaluate.evaluate(Model(held), exam))
-        if Model(held).generator.evaluations is not None:
+        model = Model(held)
+        answers.append(evaluate.evaluate(model, exam))
+        if model.generator.evaluations is not None:
             once.append(evaluate.evaluate(Model(held, evaluations=1), exam))
         confusion += metrics.confusion(exam.wanted, answers[-1].reading.read, 10)
         seconds.append(held.training["seconds"])

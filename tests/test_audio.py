@@ -264,6 +264,18 @@ def test_real_recordings_come_trimmed_and_barely_change() -> None:
         assert np.square(after).sum() > 0.999 * np.square(before).sum()
 
 
+def test_no_real_recording_ends_in_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = os.environ.get("SYNESTHETE_DATA")
+    if not root:
+        pytest.skip("SYNESTHETE_DATA is not set: no real recordings")
+    files = sorted((Path(root) / "fsdd" / "recordings").glob("*.wav"))
+    whole = [audio.load(file, trim=False) for file in files]
+    trimmed = [audio.trim_silence(wave) for wave in whole]
+    monkeypatch.setattr(audio, "ROOM", 10**6)
+    for after, wave in zip(trimmed, whole, strict=True):
+        np.testing.assert_array_equal(after, audio.trim_silence(wave))
+
+
 REFUSED: dict[str, tuple[type[audio.AudioError], str, Any, float | None]] = {
     "no bytes": (audio.Empty, "the bytes: 0 bytes", b"", None),
     "no samples": (audio.Empty, "the array: no samples", np.zeros(0), 8_000),
