@@ -16,6 +16,7 @@ from scores import CROWD
 from synesthete import artefact, config, runs
 from synesthete import evaluate as scoring
 from synesthete.artefact import Artefact
+from synesthete.data.alignment import Alignment
 from synesthete.evaluate import Exam
 from synesthete.family import Family
 from synesthete.files import whole_file
@@ -36,9 +37,9 @@ def main() -> None:
     if facts(default(MixConfig()))["audio_synthetic"]:
         raise SystemExit("FSDD could not be had: the bundled model is never of other speech alone")
     folder = default(MixConfig(crowd=CROWD))
-    recipe = config.from_table(config.read("flow"))
+    recipe, alignment = config.from_table(config.read("flow")), load(folder)[0]
     held = runs.run(
-        recipe, load(folder)[0], facts(folder), RUN, seed=0, resume=True,
+        recipe, alignment, facts(folder), RUN, seed=0, resume=True,
         command=f"synesthete train flow --crowd {CROWD} --out {RUN}", watch=keep,
     )  # fmt: skip
     artefact.write(replace(held, data=public(held.data)), PACKED)
@@ -46,7 +47,8 @@ def main() -> None:
     exam = scoring.prepare(*load(default(MixConfig())))
     artefact.write_scorecard(packed, PACKED, scoring.evaluate(Model(packed), exam).scorecard)
     with whole_file(TRAINING) as draft:
-        draft.write_text(json.dumps([*progress(held, exam)], indent=1) + "\n", encoding="utf-8")
+        reached = [*progress(held, alignment, exam)]
+        draft.write_text(json.dumps(reached, indent=1) + "\n", encoding="utf-8")
 
 
 def keep(step: Step, model: Family) -> None:
@@ -56,11 +58,13 @@ def keep(step: Step, model: Family) -> None:
             save_model(model, str(draft))
 
 
-def progress(held: Artefact, exam: Exam) -> Iterator[dict[str, Any]]:
+def progress(held: Artefact, alignment: Alignment, exam: Exam) -> Iterator[dict[str, Any]]:
     """What the kept weights score, and the seconds of training behind them."""
+    recordings = runs.in_memory(alignment).recordings
     seconds = {line["step"]: line["seconds"] for line in read_log(RUN)}
     for path in sorted((RUN / "kept").iterdir(), key=lambda path: int(path.stem)):
         load_model(held.model, str(path))
+        held.model.finish(recordings(held.preset, 0))
         card = scoring.evaluate(Model(held), exam).scorecard
         told = {"step": int(path.stem), "seconds": seconds[int(path.stem)]}
         yield told | {key: card[key] for key in SCORED}

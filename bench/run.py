@@ -162,10 +162,9 @@ def step(preset: str, precision: str, recordings: int = 128) -> tuple[float, flo
     recipe = config.from_table(config.read(preset), {"precision": precision, "steps": "100"})
     fabric = Fabric(accelerator="cpu", devices=1, precision=train.precision(recipe.training))  # type: ignore[arg-type]
     state = train.prepare(family.from_preset(recipe, Shapes()), recipe.training, fabric)
-    batch = batches.Batch(
-        torch.rand(recordings, 1, 48, 48), torch.rand(128, 1, 28, 28),
-        torch.arange(128) % recordings, torch.ones(128),
-    )  # fmt: skip
+    audio, image = torch.rand(recordings, 1, 48, 48), torch.rand(128, 1, 28, 28)
+    audio_of = torch.arange(128) % recordings
+    batch = batches.Batch(audio, image, audio_of, torch.ones(128), audio)
     fitted = train.fit(state, lambda _, __: iter([batch] * 5), recipe.training, fabric, 0)
     next(fitted)
     with FlopCounterMode(display=False) as counter:

@@ -24,7 +24,8 @@ def numbered(edges: int, recordings: int = 3) -> Samples:
     audio = torch.arange(recordings).float().view(-1, 1, 1, 1).expand(-1, 1, 48, 48) / 10
     image = rows.float().view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
     links = torch.stack([rows % recordings, rows], dim=1)
-    return Samples(audio.contiguous(), image.contiguous(), links, rows.float())
+    audio = audio.contiguous()
+    return Samples(audio, image.contiguous(), links, rows.float(), audio)
 
 
 @settings(max_examples=30)
@@ -155,10 +156,13 @@ def test_copies_of_a_recording_take_turns_and_are_those_of_its_own_key(
     assert source.audio.shape == (recordings, 3, 48, 48)
     heard = again(side.waveforms[5], scene, np.random.default_rng((7, 6, 5, 1)))
     torch.testing.assert_close(source.audio[5, 1], LogMel()(*pad([heard]))[0], atol=1e-5, rtol=0)
-    turns = set()
+    turns, as_they_are = set(), batches.spectrograms(side, SpectrogramConfig())
     stream = batches.batches(source, 32, PLAIN, 0)
     for batch in (next(stream) for _ in range(8)):
         assert batch.audio.shape[1:] == (1, 48, 48)
+        for picture, plain in zip(batch.audio[:, 0], batch.plain, strict=True):
+            row = int((source.audio == picture).flatten(2).all(2).nonzero()[0, 0])
+            assert torch.equal(plain, as_they_are[row])
         for picture in batch.audio[:, 0]:
             turns.add(int((source.audio == picture).flatten(2).all(2).nonzero()[0, 1]))
     assert turns == {0, 1, 2}

@@ -143,6 +143,18 @@ def test_a_file_that_draws_other_images_is_not_left(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_model_recalls_is_in_the_file(tmp_path: Path) -> None:
+    """Other codes remembered, other images, of the file as of the model."""
+    model, found = untrained("unseen"), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        codes = 10 * torch.randn(512, 64)
+        model.generator.memory.codes.copy_(codes)  # type: ignore[union-attr, operator]
+        export.export(model, tmp_path / "model.onnx")
+        found.append(drawn(tmp_path / "model.onnx", clips(0.4, 0.6), np.zeros((2, 1, 0), "f")))
+    assert np.abs(found[0] - found[1]).max() > 0.1
+
+
 def test_the_command_writes_the_file_and_names_it(
     traced: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

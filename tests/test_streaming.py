@@ -265,6 +265,10 @@ def test_a_recording_is_recorded_anew_each_time(tmp_path: Path) -> None:
         for batch in islice(streaming.batches(pairs, recipe(4, scene=scene), 0), 2)
     )
     assert all(not torch.equal(first[c], second[c]) for c in first)
+    wanted = LogMel(FRONT_END)(*pad([trim_silence(wave) for wave in waves(4)]))
+    batch = next(streaming.batches(pairs, recipe(4, augmentation=VARIED, scene=scene), 0))
+    for place, colour in enumerate(colours(batch)):
+        torch.testing.assert_close(batch.plain[batch.audio_of[place], 0], wanted[colour])
 
 
 def test_recordings_are_brought_to_the_rate_of_the_front_end(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def batch_of(audio_of: Sequence[int], weight: Sequence[float] | None = None) -> 
         image=torch.rand(count, 1, 28, 28, generator=rng),
         audio_of=torch.tensor(audio_of),
         weight=torch.tensor(weight) if weight else torch.linspace(0.5, 1.5, count),
+        plain=torch.rand(max(audio_of) + 1, 1, 48, 48, generator=rng),
     )
 
 

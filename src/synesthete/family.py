@@ -4,7 +4,7 @@ import importlib
 import math
 import pkgutil
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -58,6 +58,14 @@ class Family(nn.Module):
     def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
         """The scalars of one step of `phase`; all randomness comes from `rng`."""
         raise NotImplementedError
+
+    def finish(self, recordings: Iterable[Tensor]) -> None:
+        """Take what drawing needs of the recordings learnt from, once training has ended.
+
+        Args:
+            recordings: their spectrograms as they are, float32[B, 1, bands, columns] at a time, in
+                an order of chance. Of a stream they never end.
+        """
 
 
 class Generator(Family):

@@ -1,7 +1,9 @@
 """Encoders and decoders of our own that the families share."""
 
 import math
+from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -125,6 +127,63 @@ class ImageEncoder(nn.Sequential):
             convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
             layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
+
+
+class Memory(nn.Module):
+    """Recall: a code becomes the mean of the remembered ones, the most alike by far the first.
+
+    Remembered are codes of recordings that were learnt from. What is heard of a voice never heard
+    before lies between them; drawn from there is neither one thing nor another. This is one step
+    of a Hopfield network (Ramsauer et al. 2021, eq. 3) whose patterns are alike by the cosine of
+    codes standardised over the memory.
+    """
+
+    codes: Tensor | None
+
+    def __init__(self, size: int, code: int, sharpness: float) -> None:
+        """Room for `size` codes; with none, a code stays as it is. Sharpness 0 is all alike."""
+        super().__init__()
+        self.sharpness = sharpness
+        self.register_buffer("codes", torch.zeros(size, code) if size else None)
+
+    @torch.no_grad()
+    def fill(self, encode: Callable[[Tensor], Tensor], recordings: Iterable[Tensor]) -> None:
+        """Remember the codes of the first recordings; where they are too few, some twice."""
+        if self.codes is None:
+            return
+        size, found = len(self.codes), self.codes[:0]
+        for heard in recordings:
+            found = torch.cat([found, encode(heard.to(found.device))])
+            if len(found) >= size:
+                break
+        if not len(found):
+            raise ValueError("there is no recording to remember")
+        self.codes.copy_(found[torch.arange(size, device=found.device) % len(found)])
+
+    def forward(self, code: Tensor) -> Tensor:
+        """[B, E] -> the same shape."""
+        if self.codes is None:
+            return code
+        mean, deviation = self.codes.mean(0), self.codes.std(0, correction=0) + 1e-5
+        heard, known = (F.normalize((x - mean) / deviation, dim=1) for x in (code, self.codes))
+        recalled = torch.softmax(self.sharpness * heard @ known.T, dim=1) @ self.codes
+        return torch.where((self.codes != 0).any(), recalled, code)  # nothing, while training
+
+
+LARGEST_MEMORY = 8_192
+"""Codes."""
+
+
+def check_memory(size: int, sharpness: float) -> None:
+    """Refuse what no `Memory` is made of.
+
+    Raises:
+        ConfigError: the size or the sharpness is out of range.
+    """
+    if not 0 <= size <= LARGEST_MEMORY:
+        raise ConfigError(f"model.memory is {size}, wanted 0 to {LARGEST_MEMORY}")
+    if not 0 <= sharpness < math.inf:
+        raise ConfigError(f"model.sharpness is {sharpness}, wanted 0 or more")
 
 
 class DenseDecoder(nn.Sequential):

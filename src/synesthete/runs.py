@@ -9,14 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from synesthete import artefact, config, distributed, family, torchrun
 from synesthete.artefact import Artefact
 from synesthete.config import Preset
 from synesthete.data import batches, streaming
 from synesthete.data.alignment import Alignment
+from synesthete.data.augment import AugmentationConfig
 from synesthete.data.pair_shards import PairShards
+from synesthete.data.scenes import SceneConfig
 from synesthete.errors import UserError
 from synesthete.family import Family, Shapes
 from synesthete.files import DRAFT, read_json, whole_file
@@ -25,6 +29,9 @@ from synesthete.train import Step, read_log, train
 
 RUN = "run.json"
 """What a run folder is the run of; resuming checks it."""
+
+CLIPS = 64
+"""Recordings at a time that a trained model takes what it needs of."""
 
 Batches = Callable[[int, int], Iterator[batches.Batch]]
 """A reader's share of the batches of a run: from a given step on, for a given reader."""
@@ -42,6 +49,8 @@ class Source:
     """[C, H, W]."""
     batches: Callable[[Preset, int], Batches]
     """Those of a preset, fitted to the recordings, and a seed."""
+    recordings: Callable[[Preset, int], Iterator[Tensor]]
+    """As `Family.finish` takes them, of a preset and a seed."""
 
 
 @distributed.company()
@@ -127,7 +136,12 @@ def _run(
         "threads": torch.get_num_threads(),
     }
     made = Artefact(trained, preset, shapes, happened, facts)
-    distributed.first(lambda: artefact.write(made, out))
+
+    def conclude() -> None:
+        trained.finish(source.recordings(preset, seed))
+        artefact.write(made, out)
+
+    distributed.first(conclude)
     return artefact.read(str(out))
 
 
@@ -141,9 +155,15 @@ def in_memory(alignment: Alignment) -> Source:
         )
         return stream(source, preset, seed)
 
+    def recordings(preset: Preset, seed: int) -> Iterator[Tensor]:
+        side = alignment.subset("train")
+        order = np.random.default_rng((seed, 7)).permutation(np.unique(side.edges[:, 0]))
+        for rows in np.split(order, range(CLIPS, len(order), CLIPS)):
+            yield batches.spectrograms(side.recordings(rows), preset.spectrogram)
+
     longest = max(map(len, alignment.waveforms), default=0)
     channels, height, width = alignment.images.shape[1:]
-    return Source(alignment.rate, longest, (channels, height, width), cut)
+    return Source(alignment.rate, longest, (channels, height, width), cut, recordings)
 
 
 def streamed(pairs: PairShards) -> Source:
@@ -159,7 +179,15 @@ def streamed(pairs: PairShards) -> Source:
             pairs, recipe, seed, start, reader, training.readers
         )
 
-    return Source(pairs.rate, pairs.longest, pairs.image_shape, cut)
+    def recordings(preset: Preset, seed: int) -> Iterator[Tensor]:
+        as_they_are = AugmentationConfig(), SceneConfig(), "grouped", CLIPS
+        recipe = streaming.Recipe(preset.spectrogram, *as_they_are)
+        rng, steps = np.random.default_rng((seed, 7)), -(-pairs.samples // CLIPS)
+        while True:
+            for step in rng.permutation(steps).tolist():  # anywhere: shards are no order of chance
+                yield next(streaming.batches(pairs, recipe, seed, step)).plain
+
+    return Source(pairs.rate, pairs.longest, pairs.image_shape, cut, recordings)
 
 
 def fitted(preset: Preset, rate: int, longest: int) -> Preset:

@@ -12,13 +12,14 @@ from synesthete.deck import DeckDecoder, DeckEncoder
 from synesthete.families.autoencoder import Config, Model
 from synesthete.family import Generator, Shapes
 from synesthete.nets import ConvEncoder, DenseDecoder
+from tiny import batch_of
 
 
 def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:
     model = Model(Config(), Shapes()).eval()
     audio, image = torch.rand(2, 1, 48, 48), torch.rand(3, 1, 28, 28)
     weight = torch.tensor([0.5, 1.0, 1.5])
-    batch = Batch(audio, image, torch.tensor([0, 1, 1]), weight)
+    batch = Batch(audio, image, torch.tensor([0, 1, 1]), weight, audio)
     drawn = model.render(audio, torch.zeros(2, 0))[[0, 1, 1]]
     each = F.binary_cross_entropy(drawn, image, reduction="none").sum((1, 2, 3))
     loss = model.losses(batch, "all", generator(0))["loss"]
@@ -28,7 +29,7 @@ def test_its_loss_is_the_weighted_cross_entropy_summed_over_pixels() -> None:
 def test_the_contrastive_loss_is_of_cosines_and_teaches_the_audio_encoder() -> None:
     """Written out: each recording names its image among the batch's, and each image its own."""
     audio, image = torch.rand(3, 1, 48, 48), torch.rand(3, 1, 28, 28)
-    batch = Batch(audio, image, torch.arange(3), torch.ones(3))
+    batch = Batch(audio, image, torch.arange(3), torch.ones(3), audio)
     model = Model(Config(contrastive=0.3), Shapes()).eval()
     losses = model.losses(batch, "all", generator(0))
     code, seen = model.encode(audio), model.image_encoder(image)
@@ -49,9 +50,7 @@ def test_a_recording_has_one_image() -> None:
 
 
 def test_a_misspelt_density_is_refused() -> None:
-    batch = Batch(
-        torch.rand(1, 1, 48, 48), torch.rand(1, 1, 28, 28), torch.zeros(1).long(), torch.ones(1)
-    )
+    batch = batch_of([0])
     model = Model(Config(reconstruction="bernouli"), Shapes()).eval()
     with pytest.raises(ConfigError, match="there are: bernoulli, gaussian"):
         model.losses(batch, "all", generator(0))

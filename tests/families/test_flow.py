@@ -127,6 +127,16 @@ def test_the_flow_teaches_the_encoder_nothing() -> None:
         assert all(p.grad is None for p in part.parameters())
 
 
+def test_the_flow_is_taught_by_the_codes_of_recordings_as_they_are() -> None:
+    """What is varied, and may be another word's picture then, teaches the encoder alone."""
+    model, batch = built().train(), batch_of([0, 1, 0])
+    model.velocity = field = Field()  # type: ignore[assignment]
+    model.losses(batch, "flow", generator(4))
+    wanted = model.eval().encode(batch.plain)[batch.audio_of]
+    torch.testing.assert_close(field.asked[-1].code, wanted)
+    assert not torch.allclose(wanted, model.encode(batch.audio)[batch.audio_of])
+
+
 def test_an_unknown_code_changes_nothing_and_all_else_does() -> None:
     velocity = built().velocity
     for block in velocity.modules():

@@ -69,7 +69,8 @@ def test_the_contrastive_loss_lets_a_recording_s_images_not_compete() -> None:
 
 
 def test_its_loss_is_the_logistic_one_plus_the_weighted_contrastive_one() -> None:
-    batch = Batch(torch.rand(2, 1, 48, 48), torch.rand(3, 1, 28, 28), AUDIO_OF, WEIGHT)
+    audio, image = torch.rand(2, 1, 48, 48), torch.rand(3, 1, 28, 28)
+    batch = Batch(audio, image, AUDIO_OF, WEIGHT, audio)
     plain, both = (Model(Config(contrastive=share), Shapes()).eval() for share in (0.0, 0.3))
     losses = both.losses(batch, "all", generator(0))
     logits = both.score(batch.audio, batch.image)

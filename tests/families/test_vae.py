@@ -112,9 +112,9 @@ def grouped_and_pairs_gradients(reconstruction: str) -> tuple[torch.Tensor, torc
     counts = torch.bincount(audio_of)
     means = torch.stack([images[audio_of == row].mean(0) for row in range(3)])
     noise = torch.randn(3, 64, generator=rng, dtype=torch.float64)
-    pairs = Batch(audio, images, audio_of, torch.ones(9, dtype=torch.float64))
+    pairs = Batch(audio, images, audio_of, torch.ones(9, dtype=torch.float64), audio)
     weight = counts / counts.double().mean()
-    grouped = Batch(audio, means, torch.arange(3), weight)
+    grouped = Batch(audio, means, torch.arange(3), weight, audio)
     found = []
     for batch in (pairs, grouped):
         model.zero_grad()

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ def _code_and_noise(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
 def test_a_recording_s_images_all_teach_each_of_its_drawings(kind: str) -> None:
     """The gradient is that of every edge between the batch's drawings and images of a recording."""
     model, batch = built(reconstruction=kind, compare="images"), batch_of([0, 1, 0, 0, 1])
-    ones = Batch(batch.audio, batch.image, batch.audio_of, torch.ones(5))
+    ones = replace(batch, weight=torch.ones(5))
     logits = torch.randn(5, 1, 28, 28, requires_grad=True)
     loss = model.objective(torch.zeros(5, 128), logits, torch.tensor(0.0), ones)["reconstruction"]
     (ours,) = torch.autograd.grad(loss, logits)
@@ -164,7 +165,7 @@ def test_a_recording_s_images_all_teach_each_of_its_drawings(kind: str) -> None:
 
 def test_the_mean_of_a_recording_s_drawings_is_compared_with_the_mean_of_its_images() -> None:
     model, batch = built(alpha=1.0, beta=0.0), batch_of([0, 1, 0, 0, 1])
-    ones = Batch(batch.audio, batch.image, batch.audio_of, torch.ones(5))
+    ones = replace(batch, weight=torch.ones(5))
     logits = torch.randn(5, 1, 28, 28)
     code, none = torch.zeros(5, 128), torch.tensor(0.0)
     found = model.objective(code, logits, none, ones)["reconstruction"]
@@ -181,7 +182,7 @@ def test_only_comparing_each_drawing_punishes_a_recording_s_drawings_for_differi
     alike = torch.full((4, 1, 28, 28), 0.5)
     differing = alike + 0.3 * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1)
     code, none = torch.zeros(4, 128), torch.tensor(0.0)
-    ones = Batch(batch.audio, batch.image, batch.audio_of, torch.ones(4))
+    ones = replace(batch, weight=torch.ones(4))
 
     def loss(compare: str, drawn: Tensor) -> Tensor:
         model = built(compare=compare)

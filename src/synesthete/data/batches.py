@@ -28,6 +28,8 @@ class Batch:
     """int64[I], the row of `audio` that each image belongs to."""
     weight: Tensor
     """float32[I], how much each image counts; 1 on average over an epoch."""
+    plain: Tensor
+    """float32[A, 1, bands, columns], the recordings of `audio` as they are, not varied."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
@@ -46,6 +48,8 @@ class Samples:
     """int64[N, 2], (row of `audio`, row of `image`) a sample."""
     weight: Tensor
     """float32[N]."""
+    plain: Tensor
+    """float32[R, 1, bands, columns], the recordings as they are."""
 
 
 def spectrograms(alignment: Alignment, config: SpectrogramConfig) -> Tensor:
@@ -100,14 +104,16 @@ def samples(
     over a recording's images is, up to a constant, the loss against their mean image.
     """
     audio = rerecorded(alignment, spectrogram, scene or SceneConfig(), seed)
+    plain = spectrograms(alignment, spectrogram) if scene and scene.copies else audio
     if objective == "grouped":
         grouped = alignment.grouped()
         rows = torch.from_numpy(grouped.audio)
         edges = torch.stack([rows, torch.arange(len(rows))], dim=1)
         mean_image = torch.from_numpy(grouped.mean_image)
-        return Samples(audio, mean_image, edges, torch.from_numpy(grouped.weight))
+        return Samples(audio, mean_image, edges, torch.from_numpy(grouped.weight), plain)
     edges = torch.from_numpy(alignment.edges)
-    return Samples(audio, torch.from_numpy(alignment.images), edges, torch.ones(len(edges)))
+    images = torch.from_numpy(alignment.images)
+    return Samples(audio, images, edges, torch.ones(len(edges)), plain)
 
 
 def batches(
@@ -199,4 +205,4 @@ def _batch(
         turn = torch.randint(versions, audio_rows.shape, generator=rng)
         audio = audio[torch.arange(len(turn)), turn].unsqueeze(1)
     audio = augment(audio, augmentation, rng)
-    return Batch(audio, image, audio_of, source.weight[rows])
+    return Batch(audio, image, audio_of, source.weight[rows], source.plain[audio_rows])

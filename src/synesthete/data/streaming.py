@@ -190,16 +190,18 @@ class _Cutter:
         row_of = {recording: row for row, recording in enumerate(flac)}
         waves = [self._wave(data, name) for (name, _), data in flac.items()]
         scene, rate = self.recipe.scene, self.recipe.spectrogram.rate
+        audio = plain = pictures(waves, self.log_mel)
         if scene.copies:
             rngs = [np.random.default_rng((len(key), *key, row)) for row in range(len(waves))]
-            waves = [again(w, scene, rng, rate) for w, rng in zip(waves, rngs, strict=True)]
-        audio = pictures(waves, self.log_mel)
+            anew = [again(w, scene, rng, rate) for w, rng in zip(waves, rngs, strict=True)]
+            audio = pictures(anew, self.log_mel)
         weight = [len(sample.pngs) * self.share for sample in samples]
         return Batch(
             audio=augment(audio, self.recipe.augmentation, generator(*key)),
             image=torch.from_numpy(np.stack([self._mean(sample) for sample in samples])),
             audio_of=torch.tensor([row_of[sample.recording] for sample in samples]),
             weight=torch.tensor(weight),
+            plain=plain,
         )
 
     def _wave(self, flac: bytes, shard: str) -> Wave:

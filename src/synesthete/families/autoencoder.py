@@ -1,6 +1,6 @@
 """The deterministic audio-image autoencoder: one recording, one image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,15 @@ from synesthete.data.batches import Batch
 from synesthete.deck import DeckDecoder, DeckEncoder
 from synesthete.family import Generator, Losses, Shapes
 from synesthete.losses import contrastive_loss, exact, reconstruction_loss
-from synesthete.nets import ConvEncoder, DenseDecoder, ImageEncoder, ResidualEncoder, Shape
+from synesthete.nets import (
+    ConvEncoder,
+    DenseDecoder,
+    ImageEncoder,
+    Memory,
+    ResidualEncoder,
+    Shape,
+    check_memory,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,14 @@ class Config:
     contrastive: float = 0.0
     """Weight of the contrastive loss (InfoNCE, both ways) of the code and an embedding of the
     image, which nothing else reads, added to the reconstruction loss."""
+    memory: int = 0
+    """Codes of training recordings that are kept for drawing, which then recalls the most alike
+    (`nets.Memory`); 0: an image is drawn from the code as it is."""
+    sharpness: float = 50.0
+    """How much more the most alike weigh there."""
+
+    def __post_init__(self) -> None:
+        check_memory(self.memory, self.sharpness)
 
 
 Encoder = ConvEncoder | ResidualEncoder | DeckEncoder
@@ -77,9 +93,22 @@ class Model(Generator):
         if config.contrastive:
             image = ImageEncoder(shapes.image, config.width)
             self.image_encoder = image.append(nn.Linear(image.features, config.code))
+        self.memory = Memory(config.memory, config.code, config.sharpness)
 
     def encode(self, audio: Tensor) -> Tensor:
-        """The code, float32[B, code]."""
+        """The code, float32[B, code]; with a memory, recalled."""
+        code: Tensor = self.memory(self._code(audio))
+        return code
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """The code, not recalled."""
+        return self._code(audio)
+
+    def finish(self, recordings: Iterable[Tensor]) -> None:
+        """Remember the codes of recordings, if there is a memory."""
+        self.memory.fill(self._code, recordings)
+
+    def _code(self, audio: Tensor) -> Tensor:
         code: Tensor = self.head(self.encoder(audio))
         return code
 
@@ -89,7 +118,7 @@ class Model(Generator):
 
     def losses(self, batch: Batch, phase: str, rng: torch.Generator) -> Losses:
         """Reconstruction loss, in nats an image, and the contrastive one if it weighs."""
-        code = self.encode(batch.audio)
+        code = self._code(batch.audio)
         logits = self.decoder(code[batch.audio_of])
         loss = reconstruction_loss(self.config.reconstruction, logits, batch.image)
         reconstruction = (batch.weight * loss).mean()

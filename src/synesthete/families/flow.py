@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -14,7 +14,7 @@ from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
 from synesthete.family import Generator, Losses, Shapes
 from synesthete.losses import exact, mean_by_recording, reconstruction_loss
-from synesthete.nets import DenseDecoder, ResidualEncoder, Shape
+from synesthete.nets import DenseDecoder, Memory, ResidualEncoder, Shape, check_memory
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class Config:
     """How far to go beyond the unconditional velocity when drawing: 1 not at all."""
     evaluations: int = 4
     """Evaluations of the velocity network that draw an image."""
+    memory: int = 0
+    """Codes of training recordings that are kept for drawing, which then recalls the most alike
+    (`nets.Memory`); 0: an image is drawn from the code as it is."""
+    sharpness: float = 50.0
+    """How much more the most alike weigh there."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -59,6 +64,7 @@ class Config:
                 raise ConfigError(
                     f"model.{name} is {getattr(self, name)}, wanted {low:g} to {high:g}"
                 )
+        check_memory(self.memory, self.sharpness)
 
 
 RANGES = {
@@ -214,9 +220,22 @@ class Model(Generator):
         self.decoder = DenseDecoder(config.code, shapes.image)
         self.velocity = Velocity(config, shapes.image)
         self.register_buffer("learnt", torch.zeros((), dtype=torch.long))
+        self.memory = Memory(config.memory, config.code, config.sharpness)
 
     def encode(self, audio: Tensor) -> Tensor:
-        """The code, float32[B, code], of variance about 1 over recordings."""
+        """The code, float32[B, code], variance about 1 over recordings; with a memory, recalled."""
+        code: Tensor = self.memory(self._code(audio))
+        return code
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """The code, not recalled."""
+        return self._code(audio)
+
+    def finish(self, recordings: Iterable[Tensor]) -> None:
+        """Remember the codes of recordings, if there is a memory."""
+        self.memory.fill(self._code, recordings)
+
+    def _code(self, audio: Tensor) -> Tensor:
         return self._standard(self.head(self.encoder(audio)))
 
     def _standard(self, code: Tensor) -> Tensor:
@@ -268,7 +287,7 @@ class Model(Generator):
         along the flow (eq. 6), here a central difference.
         """
         count = len(batch.image)
-        code = self._settled(batch.audio)[batch.audio_of]
+        code = self._settled(batch.plain)[batch.audio_of]
         image = 2 * batch.image - 1
         noise = torch.randn(image.shape, generator=rng).to(image)
         moments = torch.sigmoid(torch.randn((2, count), generator=rng)).to(image)
@@ -306,7 +325,7 @@ class Model(Generator):
     def _settled(self, audio: Tensor) -> Tensor:
         """The code as it is when drawing: without dropout, by the running averages."""
         self.encoder.eval()
-        code = exact(self.encode(audio))
+        code = exact(self._code(audio))
         self.encoder.train(self.training)
         return code
 
