@@ -182,6 +182,7 @@ def left_out(scores: Mapping[str, Any]) -> str:
             for entry in scores.values()
             if page.speaker(entry)
             and (entry["row"]["preset"], entry["row"]["crowd"]) == (preset, CROWD)
+            and "memory" not in entry["row"]["overrides"]
         ]
         if len(each) == len(SPEAKERS):
             mean, least = sum(each) / len(each), min(each)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from scores import MORE, SPEAKERS
+from scores import FORGETFUL, MORE, SPEAKERS
 
 from synesthete import config, judges, locks, material, runs
 from synesthete.files import whole_file
@@ -35,7 +35,7 @@ Right = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Lever:
-    """A variant of the preset `unseen`."""
+    """A variant of the preset `unseen`, without memory where it is not said."""
 
     crowd: int
     """Synthetic speakers that it learns from besides."""
@@ -44,9 +44,12 @@ class Lever:
 
     def command(self) -> str:
         """What a user types to train it, but for the speakers left out: its key in levers.json."""
-        given = {"steps": STEPS, **self.overrides}
-        options = "".join(f" --{key} {value}" for key, value in given.items())
+        options = "".join(f" --{key} {value}" for key, value in self.given().items())
         return f"synesthete train unseen --crowd {self.crowd}{options} --seed {self.seed}"
+
+    def given(self) -> dict[str, str]:
+        """What differs from the preset."""
+        return {"steps": str(STEPS), **FORGETFUL, **self.overrides}
 
 
 WHOLE = "whole"
@@ -70,6 +73,7 @@ LEVERS: Mapping[str, Lever] = {
     ),
     "bands normalised": Lever(MORE, {"normalise": "true"}),
     "contrastive alignment besides": Lever(MORE, {"contrastive": "10.0"}),
+    "a memory besides": Lever(MORE, {"memory": "512"}),
 }
 
 SIZES = {name for name, lever in LEVERS.items() if not lever.overrides and not lever.seed}
@@ -103,7 +107,7 @@ def fold(name: str, pair: tuple[str, str]) -> Iterator[tuple[str, Right]]:
     if material.facts(folder)["audio_synthetic"]:
         raise SystemExit("FSDD could not be had: published scores are never of synthetic speakers")
     alignment, labels = material.load(folder)
-    recipe = config.from_table(config.read("unseen"), {"steps": str(STEPS), **lever.overrides})
+    recipe = config.from_table(config.read("unseen"), lever.given())
     console.print(f"{name}: without {test} and {validation}")
     out = Path("runs") / "levers" / "-".join([*name.replace(",", "").split(), *pair])
     held = runs.run(recipe, alignment, material.facts(folder), out, seed=lever.seed, resume=True)

@@ -52,8 +52,9 @@ def scores(found: dict[str, Any]) -> str:
         row, card = entry["row"], entry["scorecard"]
         low, high = card["agreement_ci95"]
         rest = " | ".join(f"{card[key]:.3g}" for key in KEYS[1:])
+        name = row["preset"] + _memory(row)
         lines.append(
-            f"| {row['preset']} | {row['split']} | {row['crowd']} | {len(row['seeds'])} | "
+            f"| {name} | {row['split']} | {row['crowd']} | {len(row['seeds'])} | "
             f"{entry['steps']:,} | **{card['agreement']:.1%}** | {low:.1%} to {high:.1%} | "
             f"{card['n_recordings']} | {card['second_judge_agreement']:.1%} | {rest} |"
         )
@@ -72,7 +73,7 @@ def unseen(found: dict[str, Any]) -> str:
         if (who := speaker(entry)) is not None:
             voices = f", {row['crowd']} synthetic voices besides" if row["crowd"] else ""
             seeds = f"{len(row['seeds'])} seed{'s' * (len(row['seeds']) > 1)}"
-            name = f"`{row['preset']}`, {entry['steps']:,} steps, {seeds}{voices}"
+            name = f"`{row['preset']}`{_memory(row)}, {entry['steps']:,} steps, {seeds}{voices}"
             rows.setdefault(name, {})[who] = entry["scorecard"]
             if once := entry.get("one_evaluation"):
                 rows.setdefault(f"{name}; in 1 evaluation", {})[who] = once
@@ -97,6 +98,11 @@ def unseen(found: dict[str, Any]) -> str:
         if {*texts} == {*speakers}:
             lines.append(f"| {name} | {' | '.join(texts[who] for who in speakers)} |")
     return "\n".join(lines) + "\n"
+
+
+def _memory(row: dict[str, Any]) -> str:
+    """What to add to the name of a recipe whose memory was left out."""
+    return ", no memory" if row["overrides"].get("memory") == "0" else ""
 
 
 def _confused(confusion: list[list[int]], most: int = 3) -> str:
@@ -145,7 +151,7 @@ def summary(found: dict[str, Any]) -> str:
             row["split"], f"never heard {speaker(entry)}"
         )
         lines.append(
-            f"| {NAMES[row['preset']]} | {split} | {len(row['seeds'])} | "
+            f"| {NAMES[row['preset']]}{_memory(row)} | {split} | {len(row['seeds'])} | "
             f"**{card['agreement']:.1%}** | {low:.1%} to {high:.1%} | {card['n_recordings']} |"
         )
     return "\n".join(lines) + "\n"

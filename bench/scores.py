@@ -41,7 +41,8 @@ class Row:
     def out(self, seed: int) -> Path:
         """The run's folder."""
         crowd = f"crowd{self.crowd}"
-        parts = (self.preset, self.split.replace(":", "-"), crowd, f"seed{seed}")
+        others = [f"{key}{value}" for key, value in self.overrides.items()]
+        parts = (self.preset, self.split.replace(":", "-"), crowd, *others, f"seed{seed}")
         return Path("runs") / "scores" / "-".join(parts)
 
 
@@ -50,6 +51,8 @@ CROWD = 75
 choose for each speaker's row."""
 MORE = 2 * CROWD
 """As many as were chosen before there were inner folds."""
+FORGETFUL = {"memory": "0"}
+"""As it was before there was one: what it changes."""
 FLOW = {"steps": "4_000", "plain_steps": "2_000"}
 """The shipped recipe in half its steps: four runs of it in two hours of a core."""
 
@@ -57,8 +60,9 @@ ROWS = (
     Row("archetype"),
     *(Row("archetype", f"speaker:{name}") for name in SPEAKERS),
     *(Row("unseen", f"speaker:{name}", (0,), CROWD) for name in SPEAKERS),
-    *(Row("unseen", f"speaker:{name}", (0,), MORE) for name in SPEAKERS),
-    Row("unseen", "crowd", (0,), 8 * CROWD),
+    *(Row("unseen", f"speaker:{name}", (0,), CROWD, FORGETFUL) for name in SPEAKERS),
+    *(Row("unseen", f"speaker:{name}", (0,), MORE, FORGETFUL) for name in SPEAKERS),
+    Row("unseen", "crowd", (0,), 8 * CROWD, FORGETFUL),
     *(Row("flow", f"speaker:{name}", (0,), CROWD, FLOW) for name in SPEAKERS),
 )
 """In the order of their cost; the deck's own systems are left to `make reproduce`."""
