@@ -1,9 +1,10 @@
 """Several processes that train one model: who does what, and what they agree on."""
 
+import atexit
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -40,6 +41,14 @@ def join() -> None:
     store = PrefixStore(_meeting(store, rank, world), store)
     # Without a backend named: gloo for what is in memory, NCCL for what is on GPUs.
     dist.init_process_group(store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Threads that still wait for another process would abort this one at its end."""
+    with suppress(RuntimeError):
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _meeting(store: Store, rank: int, world: int) -> str:
