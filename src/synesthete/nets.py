@@ -129,6 +129,10 @@ class ImageEncoder(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
 
 
+LARGEST_MEMORY = 8_192
+"""Codes."""
+
+
 class Memory(nn.Module):
     """Recall: a code becomes the mean of the remembered ones, the most alike by far the first.
 
@@ -141,8 +145,16 @@ class Memory(nn.Module):
     codes: Tensor | None
 
     def __init__(self, size: int, code: int, sharpness: float) -> None:
-        """Room for `size` codes; with none, a code stays as it is. Sharpness 0 is all alike."""
+        """Room for `size` codes; with none, a code stays as it is. Sharpness 0 is all alike.
+
+        Raises:
+            ConfigError: the size or the sharpness is out of range.
+        """
         super().__init__()
+        if not 0 <= size <= LARGEST_MEMORY:
+            raise ConfigError(f"model.memory is {size}, wanted 0 to {LARGEST_MEMORY}")
+        if not 0 <= sharpness < math.inf:
+            raise ConfigError(f"model.sharpness is {sharpness}, wanted 0 or more")
         self.sharpness = sharpness
         self.register_buffer("codes", torch.zeros(size, code) if size else None)
 
@@ -168,22 +180,6 @@ class Memory(nn.Module):
         heard, known = (F.normalize((x - mean) / deviation, dim=1) for x in (code, self.codes))
         recalled = torch.softmax(self.sharpness * heard @ known.T, dim=1) @ self.codes
         return torch.where((self.codes != 0).any(), recalled, code)  # nothing, while training
-
-
-LARGEST_MEMORY = 8_192
-"""Codes."""
-
-
-def check_memory(size: int, sharpness: float) -> None:
-    """Refuse what no `Memory` is made of.
-
-    Raises:
-        ConfigError: the size or the sharpness is out of range.
-    """
-    if not 0 <= size <= LARGEST_MEMORY:
-        raise ConfigError(f"model.memory is {size}, wanted 0 to {LARGEST_MEMORY}")
-    if not 0 <= sharpness < math.inf:
-        raise ConfigError(f"model.sharpness is {sharpness}, wanted 0 or more")
 
 
 class DenseDecoder(nn.Sequential):

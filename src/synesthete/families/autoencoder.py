@@ -20,7 +20,6 @@ from synesthete.nets import (
     Memory,
     ResidualEncoder,
     Shape,
-    check_memory,
 )
 
 
@@ -50,9 +49,6 @@ class Config:
     (`nets.Memory`); 0: an image is drawn from the code as it is."""
     sharpness: float = 50.0
     """How much more the most alike weigh there."""
-
-    def __post_init__(self) -> None:
-        check_memory(self.memory, self.sharpness)
 
 
 Encoder = ConvEncoder | ResidualEncoder | DeckEncoder

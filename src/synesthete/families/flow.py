@@ -14,7 +14,7 @@ from synesthete.config import ConfigError
 from synesthete.data.batches import Batch
 from synesthete.family import Generator, Losses, Shapes
 from synesthete.losses import exact, mean_by_recording, reconstruction_loss
-from synesthete.nets import DenseDecoder, Memory, ResidualEncoder, Shape, check_memory
+from synesthete.nets import DenseDecoder, Memory, ResidualEncoder, Shape
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ class Config:
                 raise ConfigError(
                     f"model.{name} is {getattr(self, name)}, wanted {low:g} to {high:g}"
                 )
-        check_memory(self.memory, self.sharpness)
 
 
 RANGES = {
